@@ -1,0 +1,1 @@
+//! Carrying out the engine's actions.

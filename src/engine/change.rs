@@ -1,0 +1,214 @@
+//! The rows: every change of the history that the engine can ask for, as one closed list.
+//!
+//! A turn of the engine makes a list of these; the history applies the whole list in one transaction, and only then are the
+//! deeds of that turn done. How a change is stored is `history`'s business.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::{
+    engine::{
+        occurrence::{Reason, Status, Trigger},
+        run::RunReport,
+    },
+    ids::{OccurrenceKey, RunId, ScheduleId},
+    schedule::Definition,
+    words::words,
+};
+
+/// One change of the history.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// From `at` on, a schedule is due by this definition; `None`: it is gone from the file.
+    /// Definitions are never overwritten: each stays with its time, so that an audit can compute what was due when.
+    Defined {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// From when.
+        at: DateTime<Utc>,
+        /// What decides when it is due.
+        definition: Option<Box<Definition>>,
+    },
+    /// Every instant at which the schedule was due up to and including this one has its row.
+    AccountedThrough {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// Up to and including.
+        through: DateTime<Utc>,
+    },
+    /// A new row.
+    Occurred(Box<NewOccurrence>),
+    /// A row's status changes.
+    StatusChanged {
+        /// The row.
+        key: OccurrenceKey,
+        /// The new status.
+        status: Status,
+        /// Replaces the reason; `None` removes it.
+        reason: Option<Reason>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A request is about to leave. Committed before it does.
+    AttemptBegun {
+        /// The row; its status becomes `launching`.
+        key: OccurrenceKey,
+        /// From 1.
+        number: u32,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// What came of a request.
+    AttemptEnded {
+        /// The row. Its status is changed by a change of its own.
+        key: OccurrenceKey,
+        /// From 1.
+        number: u32,
+        /// When.
+        at: DateTime<Utc>,
+        /// How it was sorted.
+        outcome: AttemptOutcome,
+        /// The server's answer or the failure, in one line; never a secret.
+        message: Option<String>,
+        /// The HTTP status, where one came.
+        http_status: Option<u16>,
+        /// The run that it started.
+        run_id: Option<RunId>,
+    },
+    /// The API's latest word on a run.
+    RunReported {
+        /// The row.
+        key: OccurrenceKey,
+        /// The report; it replaces the one before.
+        report: Box<RunReport>,
+        /// When it was read.
+        at: DateTime<Utc>,
+    },
+    /// A schedule is paused, or (`None`) goes on.
+    Paused {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// When.
+        at: DateTime<Utc>,
+        /// Until when and why; `None`: resumed.
+        pause: Option<Pause>,
+    },
+    /// Something happened to the daemon itself.
+    Noted {
+        /// When.
+        at: DateTime<Utc>,
+        /// What kind.
+        kind: NoteKind,
+        /// A sentence.
+        text: String,
+    },
+}
+
+/// A pause, as an operator asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Until when; `None`: until `resume`.
+    pub until: Option<DateTime<Utc>>,
+    /// Why.
+    pub note: Option<String>,
+}
+
+/// A new row of the history.
+#[derive(Debug, Clone)]
+pub struct NewOccurrence {
+    /// Its name.
+    pub key: OccurrenceKey,
+    /// What brought it about.
+    pub trigger: Trigger,
+    /// Where it stands.
+    pub status: Status,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// When it was decided.
+    pub at: DateTime<Utc>,
+    /// A row may stand for a stretch of occurrences that shared one fate: how many, 1 for an ordinary row.
+    pub count: u32,
+    /// The last of the stretch; the first is the key's `scheduled_for`.
+    pub through: Option<DateTime<Utc>>,
+    /// What a manual start changed in the parameters.
+    pub parameters: Option<Map<String, Value>>,
+}
+
+words! {
+    /// How the answer to a start was sorted.
+    AttemptOutcome {
+        /// There is a run.
+        Started = "started",
+        /// The server said no; it will say so again.
+        Refused = "refused",
+        /// Surely no run was made; another try may succeed.
+        NotStarted = "not_started",
+        /// The request left, and no clear answer came.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What can happen to the daemon itself.
+    NoteKind {
+        /// It started.
+        Started = "started",
+        /// It stopped in order.
+        Stopped = "stopped",
+        /// It took over a changed file.
+        Reloaded = "reloaded",
+        /// It refused a changed file and goes on with the old one.
+        ReloadRefused = "reload_refused",
+        /// The wall clock was set, or the machine slept.
+        ClockStepped = "clock_stepped",
+    }
+}
+
+/// What the history remembers when a daemon starts: the engine's state is built from this and the file.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// Every schedule that was ever seen and is not gone.
+    pub schedules: Vec<ScheduleMemory>,
+    /// Every occurrence that is not ended (`pending`, `launching`, `running`), oldest first.
+    pub open: Vec<OpenOccurrence>,
+    /// The latest instant that any row carries: a clock that shows less at boot is wrong or was set back.
+    pub latest_instant: Option<DateTime<Utc>>,
+}
+
+/// What is remembered of a schedule.
+#[derive(Debug, Clone)]
+pub struct ScheduleMemory {
+    /// The schedule.
+    pub id: ScheduleId,
+    /// The definition in force.
+    pub definition: Definition,
+    /// Accounted for up to and including this instant.
+    pub accounted_through: DateTime<Utc>,
+    /// The pause in force.
+    pub pause: Option<Pause>,
+}
+
+/// An occurrence that was not ended when the process was.
+#[derive(Debug, Clone)]
+pub struct OpenOccurrence {
+    /// Its name.
+    pub key: OccurrenceKey,
+    /// What brought it about.
+    pub trigger: Trigger,
+    /// Where it stood.
+    pub status: Status,
+    /// When it was decided.
+    pub at: DateTime<Utc>,
+    /// The number of the last attempt; 0: none was begun.
+    pub attempt_number: u32,
+    /// When the last attempt began.
+    pub attempt_begun_at: Option<DateTime<Utc>>,
+    /// What came of the last attempt; `None` with a number above 0: the process ended before it was known.
+    pub attempt_outcome: Option<AttemptOutcome>,
+    /// Its run.
+    pub run_id: Option<RunId>,
+    /// What a manual start changed in the parameters.
+    pub parameters: Option<Map<String, Value>>,
+}

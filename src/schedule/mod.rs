@@ -1,0 +1,38 @@
+//! A schedule: what is started, when, and by which rules. Values and arithmetic only.
+//!
+//! No clock, no I/O, no async: every question about "when" is asked with the instant in hand. Reading schedules from a
+//! file is `config`'s work; deciding what to do at an instant is `engine`'s.
+
+pub mod definition;
+pub mod policy;
+pub mod upcoming;
+
+use serde_json::{Map, Value};
+
+use crate::ids::{ScheduleId, WorkflowId};
+pub use definition::Definition;
+pub use policy::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
+pub use upcoming::Timetable;
+
+/// One `[[schedule]]` of the file, checked.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Names it in commands, history and tags.
+    pub id: ScheduleId,
+    /// The workflow that is run.
+    pub workflow_id: WorkflowId,
+    /// For people.
+    pub name: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// `false`: nothing fires, and what would have been due is not made up later.
+    pub enabled: bool,
+    /// When it is due.
+    pub timetable: Timetable,
+    /// The workflow's parameters, as the API takes them.
+    pub parameters: Map<String, Value>,
+    /// Every other option of the run request that the file sets, under the API's own names (`title`, `proxy_location`, …).
+    pub run_options: Map<String, Value>,
+    /// What happens when things do not go to plan.
+    pub policies: Policies,
+}
