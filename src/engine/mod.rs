@@ -24,6 +24,7 @@ mod reload;
 mod request;
 pub mod retry;
 pub mod run;
+pub mod settle;
 mod state;
 #[cfg(test)]
 mod tests;
