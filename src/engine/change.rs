@@ -11,7 +11,7 @@ use crate::{
         occurrence::{Reason, Status, Trigger},
         run::RunReport,
     },
-    ids::{OccurrenceKey, RunId, ScheduleId},
+    ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
     schedule::Definition,
     words::words,
 };
@@ -120,6 +120,8 @@ pub struct Pause {
 pub struct NewOccurrence {
     /// Its name.
     pub key: OccurrenceKey,
+    /// The workflow that is (or would have been) run; the schedule may name another one later.
+    pub workflow_id: WorkflowId,
     /// What brought it about.
     pub trigger: Trigger,
     /// Where it stands.
@@ -195,6 +197,8 @@ pub struct ScheduleMemory {
 pub struct OpenOccurrence {
     /// Its name.
     pub key: OccurrenceKey,
+    /// The workflow.
+    pub workflow_id: WorkflowId,
     /// What brought it about.
     pub trigger: Trigger,
     /// Where it stood.
