@@ -1,1 +1,3 @@
 //! The file and the environment → checked values.
+
+pub mod zones;
