@@ -2,4 +2,5 @@
 //!
 //! `oracle`: the definition, minute by minute. `tables`: examples and cases from public issue threads.
 
+mod croniter;
 mod oracle;
