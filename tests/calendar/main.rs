@@ -2,5 +2,6 @@
 //!
 //! `oracle`: the definition, minute by minute. `tables`: examples and cases from public issue threads.
 
+mod croner;
 mod croniter;
 mod oracle;

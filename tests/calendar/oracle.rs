@@ -226,7 +226,7 @@ fn day_of_month() -> impl Strategy<Value = String> + Clone {
     prop_oneof![4 => Just("*".to_owned()), 3 => field(1..=31, &[2, 5, 10]), 1 => Just("L".to_owned()), 1 => (1_u32..=31).prop_map(|day| format!("{day},L"))]
 }
 
-fn expression() -> impl Strategy<Value = String> {
+pub(super) fn expression() -> impl Strategy<Value = String> {
     let hour = prop_oneof![3 => field(0..=23, &[2, 3, 4, 6]), 2 => (0_u32..4).prop_map(|hour| hour.to_string()), 1 => Just("*".to_owned())];
     let month = prop_oneof![5 => Just("*".to_owned()), 1 => field(1..=12, &[2, 3]), 1 => (1_usize..=12).prop_map(|month| MONTHS[month].to_lowercase())];
     (minute(), hour, day_of_month(), month, day_of_week())
@@ -257,7 +257,7 @@ fn zone() -> impl Strategy<Value = Tz> {
 }
 
 /// Starting points: half of them within two days before a clock change.
-fn start() -> impl Strategy<Value = (Tz, DateTime<Utc>)> {
+pub(super) fn start() -> impl Strategy<Value = (Tz, DateTime<Utc>)> {
     (zone(), 1990_i32..2100, any::<usize>(), any::<bool>(), 0_i64..2 * 86_400, 0_i64..365).prop_map(
         |(zone, year, which, near, seconds, day)| {
             let base = if near {
