@@ -5,3 +5,4 @@
 mod croner;
 mod croniter;
 mod oracle;
+mod tables;
