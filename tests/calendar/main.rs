@@ -6,4 +6,5 @@ mod croner;
 mod croniter;
 mod oracle;
 mod refusals;
+mod robust;
 mod tables;
