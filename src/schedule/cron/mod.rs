@@ -20,8 +20,6 @@
 pub(super) mod civil;
 mod error;
 mod parse;
-#[cfg(test)]
-mod tests;
 mod walk;
 
 use chrono::{DateTime, NaiveDateTime};
