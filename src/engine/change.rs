@@ -11,7 +11,7 @@ use crate::{
         occurrence::{Reason, Status, Trigger},
         run::RunReport,
     },
-    ids::{OccurrenceKey, RunId, ScheduleId},
+    ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
     schedule::Definition,
     words::words,
 };
@@ -26,8 +26,8 @@ pub enum Change {
         schedule: ScheduleId,
         /// From when.
         at: DateTime<Utc>,
-        /// What decides when it is due.
-        definition: Option<Box<Definition>>,
+        /// What decides when it is due, and the workflow that is run.
+        definition: Option<Box<(Definition, WorkflowId)>>,
     },
     /// Every instant at which the schedule was due up to and including this one has its row.
     AccountedThrough {
@@ -120,6 +120,8 @@ pub struct Pause {
 pub struct NewOccurrence {
     /// Its name.
     pub key: OccurrenceKey,
+    /// The workflow that is (or would have been) run; the schedule may name another one later.
+    pub workflow_id: WorkflowId,
     /// What brought it about.
     pub trigger: Trigger,
     /// Where it stands.
@@ -184,6 +186,8 @@ pub struct ScheduleMemory {
     pub id: ScheduleId,
     /// The definition in force.
     pub definition: Definition,
+    /// The workflow that it runs.
+    pub workflow_id: WorkflowId,
     /// Accounted for up to and including this instant.
     pub accounted_through: DateTime<Utc>,
     /// The pause in force.
@@ -195,6 +199,8 @@ pub struct ScheduleMemory {
 pub struct OpenOccurrence {
     /// Its name.
     pub key: OccurrenceKey,
+    /// The workflow.
+    pub workflow_id: WorkflowId,
     /// What brought it about.
     pub trigger: Trigger,
     /// Where it stood.
@@ -203,6 +209,8 @@ pub struct OpenOccurrence {
     pub at: DateTime<Utc>,
     /// The number of the last attempt; 0: none was begun.
     pub attempt_number: u32,
+    /// When the first attempt began.
+    pub first_attempt_at: Option<DateTime<Utc>>,
     /// When the last attempt began.
     pub attempt_begun_at: Option<DateTime<Utc>>,
     /// What came of the last attempt; `None` with a number above 0: the process ended before it was known.

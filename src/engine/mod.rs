@@ -2,11 +2,247 @@
 //!
 //! Pure: no clock, no I/O, no async, no randomness. It does not write a row (`history`), send a request (`dispatch`) or wait
 //! (`daemon`); it says which, and in which order.
+//!
+//! # What holds after every event
+//!
+//! - Every instant at which a schedule was due up to its `accounted_through` has a row, and `accounted_through` moves in the
+//!   same turn as the rows are made: a crash loses both or neither.
+//! - A start is asked for in the same turn as its attempt's row. Since deeds are done only after the turn's rows are durable,
+//!   no request leaves without its row.
+//! - An occurrence is in `flights` exactly as long as its row is open.
+//! - A start without a clear answer is never repeated before it was looked for.
 
+mod boot;
 pub mod change;
+mod due;
+pub mod event;
+mod flight;
+mod launch;
 pub mod occurrence;
+mod outcome;
+mod reload;
+mod request;
+pub mod retry;
 pub mod run;
+pub mod settle;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
 
 pub use change::Change;
+pub use event::{Action, Event, Turn};
 pub use occurrence::{Reason, ReasonCode, Status, Trigger};
 pub use run::{RunReport, RunStatus};
+pub use state::{Snapshot, SnapshotFlight};
+
+use crate::{
+    ids::{Instance, OccurrenceKey, ScheduleId},
+    schedule::Schedule,
+};
+use change::Pause;
+use flight::Flight;
+
+/// An occurrence that is started this late or later was not on time: its row says `catch_up`, and `catch_up = "none"` does
+/// not start it.
+pub const ON_TIME_SECONDS_MAX: i64 = 60;
+/// With `catch_up = "all"`, at most this many of the passed occurrences of a schedule are started; older ones are `missed`.
+pub const CATCH_UP_RUNS_MAX: usize = 100;
+/// A manual start is tried again only if the server named a wait, and only this long after the command.
+pub const MANUAL_WINDOW_SECONDS_MAX: i64 = 60;
+
+/// What the engine is told once.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The installation's name: the first part of every key.
+    pub instance: Instance,
+    /// Starts that may be without an answer at one time.
+    pub launches_in_flight_max: usize,
+    /// Starts per second, with a burst of as many; `None`: as fast as the answers come.
+    pub launches_per_second_max: Option<u32>,
+    /// `false`: only what a person asks for is started, and nothing that is due is touched. For commands without a daemon.
+    pub fires: bool,
+}
+
+/// What is known of one schedule of the file.
+#[derive(Debug)]
+struct Entry {
+    schedule: Arc<Schedule>,
+    /// Up to and including this instant every occurrence has its row.
+    accounted_through: DateTime<Utc>,
+    /// The next occurrence, and when it is to be started (later by the jitter). `None`: not due any more, or disabled.
+    due: Option<Due>,
+    pause: Option<Pause>,
+    /// Occurrences that may have a run: what the overlap rule looks at.
+    live: BTreeSet<OccurrenceKey>,
+    /// Rows that wait for the live ones to end, in the order in which they will start.
+    waiting: VecDeque<OccurrenceKey>,
+    /// Starts of an earlier process that are being looked for. While there are any, what is due is held back.
+    settling_from_before: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Due {
+    scheduled_for: DateTime<Utc>,
+    fire_at: DateTime<Utc>,
+}
+
+/// What a moment of the future is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A schedule is due.
+    Due(ScheduleId),
+    /// A start is tried again, or the retry of a run is due.
+    Ready(OccurrenceKey),
+    /// A run has taken as long as it may.
+    RunTimeout(OccurrenceKey),
+    /// A pause ends.
+    PauseEnds(ScheduleId),
+    /// The pace allows the next start.
+    Pace,
+}
+
+/// The state machine. Owned by one loop.
+#[derive(Debug)]
+pub struct Engine {
+    options: Options,
+    entries: BTreeMap<ScheduleId, Entry>,
+    flights: HashMap<OccurrenceKey, Flight>,
+    timers: BTreeSet<(DateTime<Utc>, Timer)>,
+    /// Starts that wait for a place, ordered so that the k-th of one schedule comes after the (k-1)-th of every other: a
+    /// backlog of one does not starve the rest.
+    ready: BTreeSet<(usize, DateTime<Utc>, OccurrenceKey)>,
+    /// Starts without an answer.
+    in_flight: usize,
+    /// When the next start is allowed at the pace of `launches_per_second_max`, if every start before was on that pace.
+    pace_at: Option<DateTime<Utc>>,
+    stopping: bool,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet; the first event is [`Event::Boot`].
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            entries: BTreeMap::new(),
+            flights: HashMap::new(),
+            timers: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            in_flight: 0,
+            pace_at: None,
+            stopping: false,
+        }
+    }
+
+    /// Takes in one event at the instant `now`, and adds what follows from it to `turn`. Several events may share a turn.
+    pub fn handle(&mut self, now: DateTime<Utc>, event: Event, turn: &mut Turn) {
+        match event {
+            Event::Boot { schedules, memory, former } => self.boot(now, schedules, memory, &former, turn),
+            Event::Wake => {}
+            Event::Reload { schedules } => self.reload(now, schedules, turn),
+            Event::LaunchEnded { key, attempt, reply } => self.launch_ended(now, &key, attempt, reply, turn),
+            Event::Settled { key, verdict } => self.settled(now, &key, verdict, turn),
+            Event::RunReported { key, report } => self.run_reported(now, &key, report, turn),
+            Event::RunGone { key, message } => self.run_gone(now, &key, &message, turn),
+            Event::Trigger { request, schedule, parameters } => {
+                self.trigger(now, request, &schedule, parameters, turn);
+            }
+            Event::Pause { request, schedule, pause } => self.pause(now, request, &schedule, pause, turn),
+            Event::ClockStepped { by } => self.clock_stepped(now, by, turn),
+            Event::Stop => self.stopping = true,
+        }
+        self.run_timers(now, turn);
+        self.launch_ready(now, turn);
+    }
+
+    /// The next instant at which something is to be done; [`Event::Wake`] is due then. `None`: only an event can change
+    /// anything.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<DateTime<Utc>> {
+        if self.stopping { None } else { self.timers.first().map(|(at, _)| *at) }
+    }
+
+    /// Starts that are without an answer. A process that ends in order waits for these.
+    #[must_use]
+    pub fn launches_in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn run_timers(&mut self, now: DateTime<Utc>, turn: &mut Turn) {
+        while !self.stopping {
+            match self.timers.first() {
+                Some((at, _)) if *at <= now => {}
+                _ => break,
+            }
+            let Some((_, timer)) = self.timers.pop_first() else { break };
+            match timer {
+                Timer::Due(schedule) => self.due(now, &schedule, turn),
+                Timer::Ready(key) => self.make_ready(now, &key),
+                Timer::RunTimeout(key) => self.run_timed_out(now, &key, turn),
+                Timer::PauseEnds(schedule) => self.pause_ends(now, &schedule, turn),
+                Timer::Pace => {}
+            }
+        }
+    }
+
+    /// Puts the schedule's next occurrence after `accounted_through` on the timers, in place of the one that is there.
+    fn arm(&mut self, id: &ScheduleId) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if let Some(due) = entry.due.take() {
+            self.timers.remove(&(due.fire_at, Timer::Due(id.clone())));
+        }
+        if !entry.schedule.enabled || !self.options.fires {
+            return;
+        }
+        let Some(scheduled_for) = entry.schedule.timetable.next_after(entry.accounted_through) else { return };
+        let fire_at = fire_at(&self.options.instance, &entry.schedule, scheduled_for);
+        entry.due = Some(Due { scheduled_for, fire_at });
+        if entry.settling_from_before == 0 {
+            self.timers.insert((fire_at, Timer::Due(id.clone())));
+        }
+    }
+
+    fn key(&self, schedule: &ScheduleId, scheduled_for: DateTime<Utc>, suffix: String) -> OccurrenceKey {
+        OccurrenceKey { instance: self.options.instance.clone(), schedule: schedule.clone(), scheduled_for, suffix }
+    }
+}
+
+/// When an occurrence is started: its instant, and the jitter on top; never at or past the next one.
+fn fire_at(instance: &Instance, schedule: &Schedule, scheduled_for: DateTime<Utc>) -> DateTime<Utc> {
+    let bound = schedule.policies.jitter;
+    if bound.is_zero() {
+        return scheduled_for;
+    }
+    let bound = match schedule.timetable.next_after(scheduled_for) {
+        Some(next) => (next - scheduled_for).to_std().map_or(bound, |room| bound.min(room)),
+        None => bound,
+    };
+    let key = OccurrenceKey {
+        instance: instance.clone(),
+        schedule: schedule.id.clone(),
+        scheduled_for,
+        suffix: String::new(),
+    };
+    scheduled_for + crate::clock::delta(retry::jitter(&key, bound))
+}
+
+/// A length of time for people: the two largest units that are not zero, as in `3 h 5 min`.
+fn span(delta: chrono::TimeDelta) -> String {
+    let seconds = delta.num_seconds().max(0);
+    let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let shown: Vec<String> = parts[first..]
+        .iter()
+        .take(2)
+        .filter(|(n, unit)| *n > 0 || *unit == "s")
+        .map(|(n, unit)| format!("{n} {unit}"))
+        .collect();
+    if shown.len() == 2 && shown[1] == "0 s" { shown[0].clone() } else { shown.join(" ") }
+}

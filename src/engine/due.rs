@@ -1,0 +1,306 @@
+//! A schedule is due: one occurrence on time, or a stretch of them that passed while nothing could fire.
+//!
+//! Decides which are started, which wait, and which are only recorded, by `catch_up` and `overlap`. Does not start anything.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    clock::{delta, rfc3339},
+    engine::{
+        Action, CATCH_UP_RUNS_MAX, Change, Engine, Entry, ON_TIME_SECONDS_MAX, Reason, ReasonCode, Status, Timer,
+        Trigger, Turn,
+        change::NewOccurrence,
+        fire_at,
+        flight::{Admission, Stage, start_by},
+        span,
+    },
+    ids::{OccurrenceKey, ScheduleId, WorkflowId},
+    schedule::{CatchUp, Overlap, Schedule, Timetable},
+};
+
+impl Engine {
+    /// Accounts for everything of the schedule that is due by `now`, and arms its next occurrence.
+    pub(super) fn due(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) {
+        let Some(entry) = self.entries.get(id) else { return };
+        if entry.settling_from_before > 0 {
+            // Its timer comes back when the last of these is settled.
+            return;
+        }
+        let Some(due) = entry.due else { return };
+        if due.fire_at > now {
+            self.arm(id);
+            return;
+        }
+        let schedule = Arc::clone(&entry.schedule);
+        let accounted_through = entry.accounted_through;
+        let first = due.scheduled_for;
+        let last = self.last_due(&schedule, first, now);
+
+        self.record_dropped(now, &schedule, accounted_through, last, turn);
+        if let Some(pause) = entry.pause.clone() {
+            let note = pause.note.map_or_else(String::new, |note| format!(" ({note})"));
+            let reason = Reason::new(ReasonCode::Paused, format!("paused since {}{note}", rfc3339(pause.since)));
+            self.record_stretch(now, &Stretch::of(&schedule, first, last), Status::Skipped, &reason, turn);
+        } else {
+            self.start_or_record(now, &schedule, (first, last), turn);
+        }
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.accounted_through = last;
+        }
+        turn.changes.push(Change::AccountedThrough { schedule: id.clone(), through: last });
+        self.arm(id);
+    }
+
+    /// The last occurrence, from `first` on, whose moment to fire has come by `now`.
+    fn last_due(&self, schedule: &Schedule, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let Some(last) = schedule.timetable.previous_before(now + TimeDelta::seconds(1)) else { return first };
+        // Jitter may hold the very last one back; the one before it has had its moment, since jitter never passes the next.
+        let last = if last > now || fire_at(&self.options.instance, schedule, last) > now {
+            schedule.timetable.previous_before(last).unwrap_or(first)
+        } else {
+            last
+        };
+        last.max(first)
+    }
+
+    fn start_or_record(
+        &mut self,
+        now: DateTime<Utc>,
+        schedule: &Arc<Schedule>,
+        (first, last): (DateTime<Utc>, DateTime<Utc>),
+        turn: &mut Turn,
+    ) {
+        let late = now - fire_at(&self.options.instance, schedule, last);
+        let on_time = late < TimeDelta::seconds(ON_TIME_SECONDS_MAX);
+        let in_window = late <= delta(schedule.policies.catch_up_window);
+        let policy = schedule.policies.catch_up;
+        // From here on, occurrences are started; those before it are recorded.
+        let start_from = match policy {
+            _ if on_time && first == last => Some(first),
+            CatchUp::None if on_time => Some(last),
+            CatchUp::Latest if on_time || in_window => Some(last),
+            CatchUp::All if on_time || in_window => {
+                let oldest = now - delta(schedule.policies.catch_up_window);
+                Some(nth_back(&schedule.timetable, first.max(oldest), last))
+            }
+            _ => None,
+        };
+        let Some(start_from) = start_from else {
+            let reason = late_reason(now, schedule, last);
+            self.record_stretch(now, &Stretch::of(schedule, first, last), Status::Missed, &reason, turn);
+            return;
+        };
+        if let Some(before) = schedule.timetable.previous_before(start_from)
+            && before >= first
+        {
+            let reason = if policy == CatchUp::Latest {
+                let detail = format!(
+                    "nothing could fire when it was due, {} ago; {} is started in its place (catch_up = \"latest\")",
+                    span(now - before),
+                    rfc3339(last)
+                );
+                Reason::new(ReasonCode::CaughtUp, detail)
+            } else {
+                late_reason(now, schedule, before)
+            };
+            self.record_stretch(now, &Stretch::of(schedule, first, before), Status::Missed, &reason, turn);
+        }
+        let mut next = Some(start_from);
+        while let Some(scheduled_for) = next.filter(|at| *at <= last) {
+            let due_for = now - fire_at(&self.options.instance, schedule, scheduled_for);
+            let late = due_for >= TimeDelta::seconds(ON_TIME_SECONDS_MAX);
+            self.admit(now, schedule, scheduled_for, if late { Trigger::CatchUp } else { Trigger::Schedule }, turn);
+            next = schedule.timetable.next_after(scheduled_for);
+        }
+    }
+
+    /// Applies the overlap rule to one occurrence of the timetable, and opens or records it.
+    fn admit(
+        &mut self,
+        now: DateTime<Utc>,
+        schedule: &Arc<Schedule>,
+        scheduled_for: DateTime<Utc>,
+        trigger: Trigger,
+        turn: &mut Turn,
+    ) {
+        let Some(entry) = self.entries.get(&schedule.id) else { return };
+        let backlog = schedule.policies.catch_up == CatchUp::All
+            && entry
+                .waiting
+                .iter()
+                .chain(&entry.live)
+                .any(|key| self.flights.get(key).is_some_and(|flight| flight.trigger == Trigger::CatchUp));
+        let admission = admission(entry, schedule, trigger, backlog);
+        let key = self.key(&schedule.id, scheduled_for, String::new());
+        let until = start_by(trigger, schedule, scheduled_for);
+        if schedule.policies.overlap == Overlap::CancelRunning && matches!(admission, Admission::Wait(_)) {
+            self.make_room(now, &key, turn);
+        }
+        self.open(now, key, schedule, trigger, admission, until, None, turn);
+    }
+
+    /// `cancel_running`: the live ones are cancelled, and one that waits already is superseded.
+    fn make_room(&mut self, now: DateTime<Utc>, for_key: &OccurrenceKey, turn: &mut Turn) {
+        let Some(entry) = self.entries.get(&for_key.schedule) else { return };
+        let (live, waiting): (Vec<_>, Vec<_>) =
+            (entry.live.iter().cloned().collect(), entry.waiting.iter().cloned().collect());
+        for key in waiting {
+            let reason = Reason::new(ReasonCode::Superseded, format!("{for_key} was due before it could start"));
+            self.end(now, &key, Status::Skipped, Some(reason), turn);
+        }
+        for key in live {
+            let why = format!("{for_key} was due while it was going (overlap = \"cancel_running\")");
+            match self.flights.get_mut(&key) {
+                Some(flight) if matches!(flight.stage, Stage::Ready | Stage::Later) => {
+                    let reason = Reason::new(ReasonCode::Superseded, why);
+                    self.end(now, &key, Status::Skipped, Some(reason), turn);
+                }
+                Some(flight) => {
+                    if let Stage::Running { run_id } = &flight.stage
+                        && flight.cancel.is_none()
+                    {
+                        turn.actions.push(Action::Cancel { key: key.clone(), run_id: run_id.clone() });
+                    }
+                    flight.cancel.get_or_insert(why);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// One row for a stretch of occurrences that share their fate: the key is the first one's.
+    pub(super) fn record_stretch(
+        &mut self,
+        now: DateTime<Utc>,
+        stretch: &Stretch<'_>,
+        status: Status,
+        reason: &Reason,
+        turn: &mut Turn,
+    ) {
+        let Stretch { id, workflow_id, timetable, first, last } = *stretch;
+        let count = timetable.count_between(first - TimeDelta::seconds(1), last);
+        turn.changes.push(Change::Occurred(Box::new(NewOccurrence {
+            key: self.key(id, first, String::new()),
+            workflow_id: workflow_id.clone(),
+            trigger: Trigger::Schedule,
+            status,
+            reason: Some(reason.clone()),
+            at: now,
+            count: u32::try_from(count).unwrap_or(u32::MAX).max(1),
+            through: (last > first).then_some(last),
+            parameters: None,
+        })));
+    }
+
+    /// Rows for occurrences that a clock change brought within five minutes of the one before them.
+    fn record_dropped(
+        &self,
+        now: DateTime<Utc>,
+        schedule: &Schedule,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        turn: &mut Turn,
+    ) {
+        for at in schedule.timetable.dropped_between(after, until) {
+            let detail = "a clock change brings it within five minutes of the occurrence before it".to_owned();
+            turn.changes.push(Change::Occurred(Box::new(NewOccurrence {
+                key: self.key(&schedule.id, at, String::new()),
+                workflow_id: schedule.workflow_id.clone(),
+                trigger: Trigger::Schedule,
+                status: Status::Skipped,
+                reason: Some(Reason::new(ReasonCode::ClockChange, detail)),
+                at: now,
+                count: 1,
+                through: None,
+                parameters: None,
+            })));
+        }
+    }
+
+    /// A pause that had an end is over.
+    pub(super) fn pause_ends(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) {
+        let ended =
+            |entry: &Entry| entry.pause.as_ref().and_then(|pause| pause.until).is_some_and(|until| until <= now);
+        if self.entries.get(id).is_some_and(ended) {
+            // What was due while it lasted is recorded under it, even if its own moment was missed.
+            self.due(now, id, turn);
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.pause = None;
+                turn.changes.push(Change::Paused { schedule: id.clone(), at: now, pause: None });
+            }
+        }
+    }
+
+    /// The wall clock moved by itself. Backwards, nothing is due a second time, since every schedule is accounted for beyond
+    /// the present; forwards, what was jumped over is caught up like any outage. It is written down either way.
+    pub(super) fn clock_stepped(&mut self, now: DateTime<Utc>, by: TimeDelta, turn: &mut Turn) {
+        let direction = if by < TimeDelta::zero() { "back" } else { "forward" };
+        turn.changes.push(Change::Noted {
+            at: now,
+            kind: crate::engine::change::NoteKind::ClockStepped,
+            text: format!("the clock went {direction} by {}", span(by.abs())),
+        });
+        self.timers.retain(|(at, timer)| *timer != Timer::Pace || *at <= now);
+        self.pace_at = None;
+    }
+}
+
+/// Occurrences in a row, by the timetable that was in force: `first` and `last` are both occurrences.
+pub(super) struct Stretch<'a> {
+    pub id: &'a ScheduleId,
+    pub workflow_id: &'a WorkflowId,
+    pub timetable: &'a Timetable,
+    pub first: DateTime<Utc>,
+    pub last: DateTime<Utc>,
+}
+
+impl<'a> Stretch<'a> {
+    fn of(schedule: &'a Schedule, first: DateTime<Utc>, last: DateTime<Utc>) -> Self {
+        Self { id: &schedule.id, workflow_id: &schedule.workflow_id, timetable: &schedule.timetable, first, last }
+    }
+}
+
+/// What the overlap rule says to one more occurrence.
+fn admission(entry: &Entry, schedule: &Schedule, trigger: Trigger, backlog: bool) -> Admission {
+    let Some(live) = entry.live_one() else { return Admission::Start };
+    let blocked = || Reason::new(ReasonCode::Overlap, format!("{live} is still going"));
+    match schedule.policies.overlap {
+        Overlap::Allow => Admission::Start,
+        // What `catch_up = "all"` asks for is started one after the other, whatever the overlap rule says to single ones.
+        _ if trigger == Trigger::CatchUp && schedule.policies.catch_up == CatchUp::All => Admission::Wait(blocked()),
+        _ if backlog && entry.waiting.len() < CATCH_UP_RUNS_MAX => Admission::Wait(blocked()),
+        Overlap::BufferOne if entry.waiting.is_empty() => Admission::Wait(blocked()),
+        Overlap::CancelRunning => Admission::Wait(blocked()),
+        Overlap::BufferOne => Admission::Skip(Reason::new(
+            ReasonCode::Overlap,
+            format!("{live} is still going, and one occurrence waits already"),
+        )),
+        Overlap::Skip => Admission::Skip(blocked()),
+    }
+}
+
+fn late_reason(now: DateTime<Utc>, schedule: &Schedule, last: DateTime<Utc>) -> Reason {
+    let late = now - last;
+    let why = if late > delta(schedule.policies.catch_up_window) {
+        format!("longer than catch_up_window, {}", span(delta(schedule.policies.catch_up_window)))
+    } else if schedule.policies.catch_up == CatchUp::None {
+        "catch_up = \"none\"".to_owned()
+    } else {
+        format!("more than the {CATCH_UP_RUNS_MAX} latest")
+    };
+    Reason::new(ReasonCode::Late, format!("nothing could fire when it was due, {} ago ({why})", span(late)))
+}
+
+/// The occurrence that has [`CATCH_UP_RUNS_MAX`] `- 1` others between itself and `last`, or the first one from `first` on.
+fn nth_back(timetable: &Timetable, first: DateTime<Utc>, last: DateTime<Utc>) -> DateTime<Utc> {
+    let mut at = last;
+    for _ in 1..CATCH_UP_RUNS_MAX {
+        match timetable.previous_before(at).filter(|previous| *previous >= first) {
+            Some(previous) => at = previous,
+            None => break,
+        }
+    }
+    at
+}

@@ -1,0 +1,212 @@
+//! What the engine is told, and what it asks for: the two closed lists at its boundary. Values only.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use crate::{
+    engine::{
+        change::{Change, Memory, Pause},
+        run::RunReport,
+    },
+    ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
+    schedule::{Schedule, Timetable},
+};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The process starts. The first event, and once.
+    Boot {
+        /// The file's schedules.
+        schedules: Vec<Arc<Schedule>>,
+        /// What the history remembers.
+        memory: Memory,
+        /// For each remembered schedule whose definition is not the file's any more (changed, or gone): when it was due by the
+        /// one that was in force, made from `memory`. Zone rules are looked up outside; one that cannot be looked up is absent.
+        former: BTreeMap<ScheduleId, Timetable>,
+    },
+    /// The time that `next_wake` named has come, or may have.
+    Wake,
+    /// The file was read again and is good.
+    Reload {
+        /// Its schedules, all of them.
+        schedules: Vec<Arc<Schedule>>,
+    },
+    /// A start was answered, or will not be.
+    LaunchEnded {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// Which attempt.
+        attempt: u32,
+        /// The answer, sorted.
+        reply: LaunchReply,
+    },
+    /// A start without a clear answer was looked into.
+    Settled {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// What was found.
+        verdict: Verdict,
+    },
+    /// A run that is followed has news.
+    RunReported {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// The news.
+        report: Box<RunReport>,
+    },
+    /// A run that is followed cannot be found any more.
+    RunGone {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// What the server said.
+        message: String,
+    },
+    /// A person asks for a start now.
+    Trigger {
+        /// To be given back with the answer.
+        request: RequestId,
+        /// The schedule.
+        schedule: ScheduleId,
+        /// Parameters that replace the schedule's, one by one.
+        parameters: Map<String, Value>,
+    },
+    /// A person pauses a schedule, or (`None`) lets it go on.
+    Pause {
+        /// To be given back with the answer.
+        request: RequestId,
+        /// The schedule.
+        schedule: ScheduleId,
+        /// The pause.
+        pause: Option<Pause>,
+    },
+    /// The wall clock was set, or the machine slept: it moved by `by` more than the monotonic clock did.
+    ClockStepped {
+        /// By how much; negative: backwards.
+        by: TimeDelta,
+    },
+    /// The process is to end: nothing new is started.
+    Stop,
+}
+
+/// Which question an answer belongs to. Chosen by whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// The answer to a start, sorted by what can be concluded from it. How an HTTP answer becomes one of these is `skyvern`'s work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaunchReply {
+    /// There is a run.
+    Started(Box<RunReport>),
+    /// The server said no, and would again.
+    Refused {
+        /// The HTTP status.
+        http_status: Option<u16>,
+        /// In one line.
+        message: String,
+    },
+    /// Surely no run was made.
+    NotStarted {
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+        /// The HTTP status, where one came.
+        http_status: Option<u16>,
+        /// In one line.
+        message: String,
+    },
+    /// The request left, and no clear answer came.
+    Unknown {
+        /// The HTTP status, where one came.
+        http_status: Option<u16>,
+        /// In one line.
+        message: String,
+    },
+}
+
+/// What looking for a run brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The start made this run.
+    Found(Box<RunReport>),
+    /// The start surely made no run.
+    Absent {
+        /// What was looked at.
+        evidence: String,
+    },
+    /// Neither can be said.
+    Undetermined {
+        /// Why not.
+        evidence: String,
+    },
+}
+
+/// A deed. Done only after every change of the same turn is durable.
+#[derive(Debug)]
+pub enum Action {
+    /// Start a run.
+    Launch(Box<Launch>),
+    /// Look for the run of a start that was not clearly answered.
+    Settle(Box<Settle>),
+    /// Watch a run until it is over.
+    Follow {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// The run.
+        run_id: RunId,
+        /// When its start was asked for.
+        since: DateTime<Utc>,
+    },
+    /// Cancel a run.
+    Cancel {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// The run.
+        run_id: RunId,
+    },
+    /// Answer a person's question.
+    Answer {
+        /// Which question.
+        request: RequestId,
+        /// The occurrence that came of it, if one did; or why not.
+        result: Result<Option<OccurrenceKey>, String>,
+    },
+}
+
+/// One start to be tried once.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The occurrence.
+    pub key: OccurrenceKey,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// The schedule as it was when the occurrence was decided.
+    pub schedule: Arc<Schedule>,
+    /// The parameters of this start.
+    pub parameters: Map<String, Value>,
+}
+
+/// One start to be looked for.
+#[derive(Debug, Clone)]
+pub struct Settle {
+    /// The occurrence.
+    pub key: OccurrenceKey,
+    /// Whose runs to look through.
+    pub workflow_id: WorkflowId,
+    /// What it was started with, where that is still known: for servers that cannot search by tag.
+    pub parameters: Option<Map<String, Value>>,
+    /// When its first attempt began; a run made earlier is another's.
+    pub since: DateTime<Utc>,
+    /// When its last attempt began: looking goes on for a while after this, since the request may still be on its way.
+    pub last_attempt_at: DateTime<Utc>,
+}
+
+/// What one turn of the engine asks for.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// To be written, all or nothing, in this order.
+    pub changes: Vec<Change>,
+    /// To be done once the changes are durable.
+    pub actions: Vec<Action>,
+}

@@ -1,0 +1,99 @@
+//! The file was read again and is good: the old set of schedules gives way to the new one.
+//!
+//! No surprise runs: what is new, changed or enabled again starts from now. What goes on unchanged keeps its place, and takes
+//! new parameters and policies with its next occurrence. Runs of what is gone are followed to their end.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    engine::{
+        Change, Engine, Reason, ReasonCode, Status, Timer, Turn,
+        change::{NoteKind, ScheduleMemory},
+        flight::Stage,
+    },
+    ids::{OccurrenceKey, ScheduleId},
+    schedule::Schedule,
+};
+
+impl Engine {
+    pub(super) fn reload(&mut self, now: DateTime<Utc>, schedules: Vec<Arc<Schedule>>, turn: &mut Turn) {
+        // What was due up to now was due by the old file.
+        self.run_timers(now, turn);
+        let mut old: BTreeMap<ScheduleId, _> = std::mem::take(&mut self.entries);
+        let mut told = Vec::new();
+        for schedule in schedules {
+            let id = schedule.id.clone();
+            let Some(mut entry) = old.remove(&id) else {
+                told.push(format!("{id} is new"));
+                self.enter(now, schedule, None, None, turn);
+                self.arm(&id);
+                continue;
+            };
+            let definition = entry.schedule.timetable.definition(entry.schedule.enabled);
+            if definition == schedule.timetable.definition(schedule.enabled) {
+                if entry.schedule.workflow_id != schedule.workflow_id {
+                    told.push(format!("{id} runs {}", schedule.workflow_id));
+                    let definition = Some(Box::new((definition, schedule.workflow_id.clone())));
+                    turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition });
+                } else if differs(&entry.schedule, &schedule) {
+                    told.push(format!("{id} is started differently"));
+                }
+                entry.schedule = schedule;
+                self.entries.insert(id.clone(), entry);
+            } else {
+                told.push(format!("{id} is due at other times, from now on"));
+                self.disarm(&id, entry.due);
+                // Everything before now is accounted for already: the old timers have run.
+                let known = ScheduleMemory {
+                    id: id.clone(),
+                    definition,
+                    workflow_id: entry.schedule.workflow_id.clone(),
+                    accounted_through: now,
+                    pause: entry.pause.clone(),
+                };
+                self.enter(now, schedule, Some(known), None, turn);
+                if let Some(new) = self.entries.get_mut(&id) {
+                    new.live = entry.live;
+                    new.waiting = entry.waiting;
+                    new.settling_from_before = entry.settling_from_before;
+                }
+            }
+            self.arm(&id);
+        }
+        for (id, entry) in old {
+            told.push(format!("{id} is gone"));
+            self.disarm(&id, entry.due);
+            turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition: None });
+            let unstarted: Vec<OccurrenceKey> = self
+                .flights
+                .iter()
+                .filter(|(key, flight)| {
+                    key.schedule == id && matches!(flight.stage, Stage::Waiting | Stage::Later | Stage::Ready)
+                })
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in unstarted {
+                let reason = Reason::new(ReasonCode::Superseded, "its schedule was removed from the file");
+                self.end(now, &key, Status::Skipped, Some(reason), turn);
+            }
+        }
+        let text = match told.len() {
+            0 => "nothing that matters here changed".to_owned(),
+            1..=20 => told.join("; "),
+            more => format!("{}; and {} more", told[..20].join("; "), more - 20),
+        };
+        turn.changes.push(Change::Noted { at: now, kind: NoteKind::Reloaded, text });
+    }
+
+    fn disarm(&mut self, id: &ScheduleId, due: Option<super::Due>) {
+        if let Some(due) = due {
+            self.timers.remove(&(due.fire_at, Timer::Due(id.clone())));
+        }
+    }
+}
+
+fn differs(old: &Schedule, new: &Schedule) -> bool {
+    old.parameters != new.parameters || old.run_options != new.run_options || old.policies != new.policies
+}

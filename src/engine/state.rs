@@ -1,0 +1,60 @@
+//! A look at the engine from outside: what is due next, what is going, what waits. For the log and the status; nothing is
+//! decided by it.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    engine::{Engine, flight::Stage},
+    ids::{OccurrenceKey, RunId, ScheduleId},
+};
+
+/// The engine at a moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Schedules of the file.
+    pub schedules: usize,
+    /// The occurrence that is due next of all, and when it is fired.
+    pub next: Option<(ScheduleId, DateTime<Utc>)>,
+    /// Every open occurrence, oldest first.
+    pub open: Vec<SnapshotFlight>,
+}
+
+/// One open occurrence at a moment.
+#[derive(Debug, Clone)]
+pub struct SnapshotFlight {
+    /// Its name.
+    pub key: OccurrenceKey,
+    /// In a word: `waiting`, `later`, `ready`, `launching`, `settling` or `running`.
+    pub stage: &'static str,
+    /// Its run.
+    pub run_id: Option<RunId>,
+}
+
+impl Engine {
+    /// Looks at the engine.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let next = self
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| entry.due.map(|due| (id, due.fire_at)))
+            .min_by_key(|(_, at)| *at);
+        let mut open: Vec<SnapshotFlight> = self
+            .flights
+            .iter()
+            .map(|(key, flight)| {
+                let (stage, run_id) = match &flight.stage {
+                    Stage::Waiting => ("waiting", None),
+                    Stage::Later => ("later", None),
+                    Stage::Ready => ("ready", None),
+                    Stage::Launching => ("launching", None),
+                    Stage::Settling { .. } => ("settling", None),
+                    Stage::Running { run_id } => ("running", Some(run_id.clone())),
+                };
+                SnapshotFlight { key: key.clone(), stage, run_id }
+            })
+            .collect();
+        open.sort_by(|a, b| (a.key.scheduled_for, &a.key).cmp(&(b.key.scheduled_for, &b.key)));
+        Snapshot { schedules: self.entries.len(), next: next.map(|(id, at)| (id.clone(), at)), open }
+    }
+}

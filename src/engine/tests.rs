@@ -1,0 +1,1 @@
+//! Tests of the engine: events in, changes and actions out, without a clock.
