@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::{
     problem::{Code, Problem},
-    reader::{At, FromToml, Reading, Shape, read_shape, shape, wrong_type},
+    reader::{At, FromToml, Reading, read_shape, shape, wrong_type},
     settings::{ApiKeySource, ApiSettings},
 };
 
@@ -72,7 +72,8 @@ impl FromToml for RawKey {
 pub(super) fn check(raw: &RawApi, file: &Path, reading: &mut Reading<'_>) -> ApiSettings {
     let allow_plain_http = raw.allow_plain_http.as_ref().is_some_and(|at| at.value);
     let poll_interval = duration(raw.poll_interval.as_ref(), 5, 1, 3600, reading);
-    let poll_interval_max = duration(raw.poll_interval_max.as_ref(), 60.max(poll_interval.as_secs()), 1, 86_400, reading);
+    let poll_interval_max =
+        duration(raw.poll_interval_max.as_ref(), 60.max(poll_interval.as_secs()), 1, 86_400, reading);
     if let Some(at) = raw.poll_interval_max.as_ref().filter(|at| at.value < poll_interval) {
         reading.add(&at.span, Problem::error(Code::Conflict, "poll_interval_max is shorter than poll_interval"));
     }
@@ -133,7 +134,9 @@ fn parse_base_url(text: &str, allow_plain_http: bool) -> Result<Url, Problem> {
         return Err(Problem::error(Code::LiteralSecret, "a user or password does not belong into the address"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(bad("the address has a part after ? or #".to_owned()).hint("write only the beginning of every path"));
+        return Err(
+            bad("the address has a part after ? or #".to_owned()).hint("write only the beginning of every path")
+        );
     }
     if !url.path().ends_with('/') {
         let path = format!("{}/", url.path());
@@ -169,8 +172,11 @@ fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) 
         }
         // Most often the key itself, in the wrong place.
         reading.hide(&at.span);
-        reading.add(&at.span, Problem::error(Code::BadValue, "env takes the name of a variable: letters, digits and _")
-            .hint("write env = \"SKYVERN_API_KEY\", and put the key into that variable"));
+        reading.add(
+            &at.span,
+            Problem::error(Code::BadValue, "env takes the name of a variable: letters, digits and _")
+                .hint("write env = \"SKYVERN_API_KEY\", and put the key into that variable"),
+        );
         return fallback;
     }
     if name_fits(&['_', '-', '.']) && !at.value.starts_with('.') {

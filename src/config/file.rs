@@ -11,7 +11,7 @@ use super::{
     kinds::Nested,
     policies::{self, PolicySet},
     problem::{Code, Problem},
-    reader::{At, FromToml, Reading, Shape, read_shape, shape, wrong_type},
+    reader::{At, FromToml, Reading, read_shape, shape, wrong_type},
     schedule::{self, RawDefaults, Seen},
     settings::{Settings, ZoneRules},
     timetable::Rules,
@@ -93,15 +93,11 @@ pub(super) fn read(
     (settings, schedules, zones)
 }
 
-fn schedules(
-    tree: &DeTable<'_>,
-    base: &PolicySet,
-    rules: &mut Rules<'_>,
-    reading: &mut Reading<'_>,
-) -> Vec<Schedule> {
+fn schedules(tree: &DeTable<'_>, base: &PolicySet, rules: &mut Rules<'_>, reading: &mut Reading<'_>) -> Vec<Schedule> {
     let Some(DeValue::Array(array)) = tree.get("schedule").map(toml::Spanned::get_ref) else {
         if !tree.contains_key("schedule") {
-            let problem = Problem::error(Code::Surprise, "the file has no schedules").hint("add a [[schedule]]").warning();
+            let problem =
+                Problem::error(Code::Surprise, "the file has no schedules").hint("add a [[schedule]]").warning();
             reading.add(&(0..0), problem);
         }
         return Vec::new();
@@ -113,7 +109,8 @@ fn schedules(
             DeValue::Table(table) => {
                 schedules.extend(schedule::read(table, &item.span(), base, rules, &mut seen, reading));
             }
-            other => reading.add(&item.span(), wrong_type("a table", other).hint("write [[schedule]], and the keys below it")),
+            other => reading
+                .add(&item.span(), wrong_type("a table", other).hint("write [[schedule]], and the keys below it")),
         }
     }
     schedules

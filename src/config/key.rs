@@ -49,7 +49,8 @@ impl ApiKeySource {
         let Self::File(path) = self else { return None };
         match std::fs::metadata(path) {
             Err(error) => Some(
-                Problem::error(Code::MissingSecret, format!("the key file {} cannot be read: {error}", path.display())).warning(),
+                Problem::error(Code::MissingSecret, format!("the key file {} cannot be read: {error}", path.display()))
+                    .warning(),
             ),
             Ok(metadata) => exposed(path, &metadata),
         }
@@ -112,7 +113,9 @@ fn checked(text: &str, place: &str) -> Result<Secret, Problem> {
         return Err(bad(place, "holds an assignment").hint("write the key alone, without NAME="));
     }
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(bad(place, "holds blanks or other characters that no key has").hint("write the key alone, on one line"));
+        return Err(
+            bad(place, "holds blanks or other characters that no key has").hint("write the key alone, on one line")
+        );
     }
     Ok(Secret::new(key.to_owned()))
 }
@@ -148,7 +151,8 @@ mod tests {
         std::fs::write(folder.path().join("key"), "eyJ.abc\n").unwrap();
         std::fs::write(folder.path().join("large"), "x".repeat(20_000)).unwrap();
         std::fs::write(folder.path().join("binary"), [0xff, 0xfe]).unwrap();
-        let message = |source: &ApiKeySource, environment: &Environment| source.resolve(environment).unwrap_err().message;
+        let message =
+            |source: &ApiKeySource, environment: &Environment| source.resolve(environment).unwrap_err().message;
         let none = Environment::default();
         let file = |name: &str| ApiKeySource::File(folder.path().join(name));
         assert_eq!(file("key").resolve(&none).unwrap().expose(), "eyJ.abc");

@@ -118,7 +118,9 @@ impl FromToml for DateTime<Utc> {
         };
         let problem = match parse_rfc3339(&text) {
             Some(instant) if instant.nanosecond() == 0 => return Some(instant),
-            Some(_) => Problem::error(Code::BadValue, format!("{text} has a fraction of a second; whole ones are possible")),
+            Some(_) => {
+                Problem::error(Code::BadValue, format!("{text} has a fraction of a second; whole ones are possible"))
+            }
             None if ["Z", "+00:00"].iter().any(|offset| parse_rfc3339(&format!("{text}{offset}")).is_some()) => {
                 Problem::error(Code::BadValue, format!("{text} does not say in which zone"))
                     .hint(format!("add the offset: {text}Z for UTC, or such as {text}-05:00"))
@@ -277,11 +279,15 @@ fn json(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> 
         DeValue::Boolean(value) => return Some(Value::Bool(*value)),
         DeValue::Integer(integer) => match json_integer(integer) {
             Some(number) => return Some(Value::Number(number)),
-            None => Problem::error(Code::BadValue, format!("{integer} does not fit into 64 bits")).hint("put it in quotes"),
+            None => {
+                Problem::error(Code::BadValue, format!("{integer} does not fit into 64 bits")).hint("put it in quotes")
+            }
         },
         DeValue::Float(float) => match float.as_str().parse().ok().and_then(Number::from_f64) {
             Some(number) => return Some(Value::Number(number)),
-            None => Problem::error(Code::BadValue, format!("JSON, which the API takes, has no number {}", float.as_str())),
+            None => {
+                Problem::error(Code::BadValue, format!("JSON, which the API takes, has no number {}", float.as_str()))
+            }
         },
         DeValue::Datetime(datetime) => {
             Problem::error(Code::WrongType, "JSON, which the API takes, has no dates and times".to_owned())
@@ -299,7 +305,10 @@ fn json(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> 
 
 fn json_integer(integer: &DeInteger<'_>) -> Option<Number> {
     let (digits, radix) = (integer.as_str(), integer.radix());
-    i64::from_str_radix(digits, radix).map(Number::from).or_else(|_| u64::from_str_radix(digits, radix).map(Number::from)).ok()
+    i64::from_str_radix(digits, radix)
+        .map(Number::from)
+        .or_else(|_| u64::from_str_radix(digits, radix).map(Number::from))
+        .ok()
 }
 
 /// Templates are part of the plan: a string that looks like one must not reach the API as it is.

@@ -98,7 +98,10 @@ impl Config {
 /// Without the text, which may be long and may hold what does not belong into a log.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("path", &self.path).field("schedules", &self.schedules.len()).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("path", &self.path)
+            .field("schedules", &self.schedules.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +110,9 @@ fn read_text(path: &Path) -> Result<String, Problem> {
     let failed = |error: io::Error| {
         let problem = unreadable(format!("the file cannot be read: {}", plain(&error)));
         match error.kind() {
-            io::ErrorKind::NotFound => problem.hint("name another with --config FILE, or begin with a copy of schedules.example.toml"),
+            io::ErrorKind::NotFound => {
+                problem.hint("name another with --config FILE, or begin with a copy of schedules.example.toml")
+            }
             io::ErrorKind::PermissionDenied => problem.hint("let the user that runs skycron read it"),
             _ => problem,
         }

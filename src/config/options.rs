@@ -88,9 +88,10 @@ fn address(raw: Option<At<String>>, schemes: &[&str], reading: &mut Reading<'_>)
     let problem = match Url::parse(&at.value) {
         _ if template_refused(&at.value).is_some() => template_refused(&at.value),
         Err(error) => Some(Problem::error(Code::BadValue, format!("not an address: {error}"))),
-        Ok(url) if !schemes.contains(&url.scheme()) => {
-            Some(Problem::error(Code::BadValue, format!("begins with {}:, expected one of: {}", url.scheme(), schemes.join(", "))))
-        }
+        Ok(url) if !schemes.contains(&url.scheme()) => Some(Problem::error(
+            Code::BadValue,
+            format!("begins with {}:, expected one of: {}", url.scheme(), schemes.join(", ")),
+        )),
         Ok(url) if !url.has_host() => Some(Problem::error(Code::BadValue, "the address names no host")),
         Ok(_) => None,
     };
@@ -108,7 +109,10 @@ fn run_with(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value>
     let at = raw?;
     if !["agent", "code"].contains(&at.value.as_str()) {
         // The server takes any other word for "agent", and says so only in its own log.
-        reading.add(&at.span, Problem::error(Code::BadValue, format!("expected \"agent\" or \"code\", found {:?}", at.value)));
+        reading.add(
+            &at.span,
+            Problem::error(Code::BadValue, format!("expected \"agent\" or \"code\", found {:?}", at.value)),
+        );
     }
     Some(Value::String(at.value))
 }
@@ -116,12 +120,16 @@ fn run_with(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value>
 fn headers(raw: At<TextMap>, reading: &mut Reading<'_>) -> Value {
     let mut headers = Map::new();
     for (name, name_span, value, value_span) in raw.value.0 {
-        let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        let token =
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         if !token {
             reading.add(&name_span, Problem::error(Code::BadValue, format!("{name:?} is not the name of a header")));
         }
         if value.chars().any(|c| c.is_control() && c != '\t') {
-            reading.add(&value_span, Problem::error(Code::BadValue, "a header cannot hold line breaks or control characters"));
+            reading.add(
+                &value_span,
+                Problem::error(Code::BadValue, "a header cannot hold line breaks or control characters"),
+            );
         }
         if let Some(problem) = template_refused(&value) {
             reading.add(&value_span, problem);
@@ -147,10 +155,16 @@ fn metadata(raw: At<TextMap>, reading: &mut Reading<'_>) -> Value {
     let mut map = Map::new();
     for (name, name_span, value, value_span) in raw.value.0 {
         if name.starts_with("skycron") || name.starts_with("skyvern.") {
-            reading.add(&name_span, bad(format!("`{name}` is kept for the tags by which runs are found again"))
-                .hint("choose a name that does not begin with skycron or skyvern."));
+            reading.add(
+                &name_span,
+                bad(format!("`{name}` is kept for the tags by which runs are found again"))
+                    .hint("choose a name that does not begin with skycron or skyvern."),
+            );
         } else if name.trim().is_empty() || name.chars().count() > METADATA_KEY_CHARS_MAX || name.contains([':', ',']) {
-            reading.add(&name_span, bad(format!("a key has 1 to {METADATA_KEY_CHARS_MAX} characters, without ':' and ','")));
+            reading.add(
+                &name_span,
+                bad(format!("a key has 1 to {METADATA_KEY_CHARS_MAX} characters, without ':' and ','")),
+            );
         }
         if value.trim().is_empty() || value.chars().count() > METADATA_VALUE_CHARS_MAX {
             reading.add(&value_span, bad(format!("a value has 1 to {METADATA_VALUE_CHARS_MAX} characters")));

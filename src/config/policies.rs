@@ -4,8 +4,8 @@ use std::{ops::Range, time::Duration};
 
 use super::{
     api::small,
-    kinds::{Nested, OrNone, Texts},
     keys,
+    kinds::{Nested, OrNone, Texts},
     problem::{Code, Problem},
     reader::{At, Reading, shape},
 };
@@ -59,8 +59,11 @@ const RETRY_ON: [&str; 2] = ["failed", "timed_out"];
 /// Lays the policies that are written over those of `base`.
 pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_>) -> PolicySet {
     if let Some(at) = raw.fires.as_ref().filter(|at| at.value == Fires::Server) {
-        reading.add(&at.span, Problem::error(Code::NotAvailable, "`fires = \"server\"` is not available in this version")
-            .hint("leave it out: this daemon fires"));
+        reading.add(
+            &at.span,
+            Problem::error(Code::NotAvailable, "`fires = \"server\"` is not available in this version")
+                .hint("leave it out: this daemon fires"),
+        );
     }
     let base_policies = &base.policies;
     let within = |at: Option<At<Duration>>, otherwise, least, most, reading: &mut Reading<'_>| {
@@ -70,7 +73,13 @@ pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_
         fires: value(raw.fires, base_policies.fires),
         overlap: value(raw.overlap, base_policies.overlap),
         catch_up: value(raw.catch_up, base_policies.catch_up),
-        catch_up_window: within(raw.catch_up_window, base_policies.catch_up_window, CATCH_UP_WINDOW_MIN, Duration::MAX, reading),
+        catch_up_window: within(
+            raw.catch_up_window,
+            base_policies.catch_up_window,
+            CATCH_UP_WINDOW_MIN,
+            Duration::MAX,
+            reading,
+        ),
         jitter: within(raw.jitter, base_policies.jitter, Duration::ZERO, JITTER_MAX, reading),
         run_timeout: match raw.run_timeout {
             None => base_policies.run_timeout,
@@ -93,7 +102,13 @@ fn value<T>(written: Option<At<T>>, otherwise: T) -> T {
     written.map_or(otherwise, |at| at.value)
 }
 
-fn bounded(value: Duration, span: &Range<usize>, least: Duration, most: Duration, reading: &mut Reading<'_>) -> Duration {
+fn bounded(
+    value: Duration,
+    span: &Range<usize>,
+    least: Duration,
+    most: Duration,
+    reading: &mut Reading<'_>,
+) -> Duration {
     let text = |bound| humantime::format_duration(bound).to_string();
     if value < least {
         reading.add(span, Problem::error(Code::BadValue, format!("is shorter than {}", text(least))));
@@ -105,10 +120,14 @@ fn bounded(value: Duration, span: &Range<usize>, least: Duration, most: Duration
 
 fn check_retry(raw: RawRetry, key: &Range<usize>, reading: &mut Reading<'_>) -> Option<RunRetry> {
     if raw.max_attempts.is_none() {
-        reading.add(key, Problem::error(Code::MissingKey, "retry has no max_attempts")
-            .hint("say how many starts in all, the first included: max_attempts = 3"));
+        reading.add(
+            key,
+            Problem::error(Code::MissingKey, "retry has no max_attempts")
+                .hint("say how many starts in all, the first included: max_attempts = 3"),
+        );
     }
-    let delay = raw.delay.map_or(RETRY_DELAY, |at| bounded(at.value, &at.span, RUN_TIMEOUT_MIN, RETRY_DELAY_MAX, reading));
+    let delay =
+        raw.delay.map_or(RETRY_DELAY, |at| bounded(at.value, &at.span, RUN_TIMEOUT_MIN, RETRY_DELAY_MAX, reading));
     let max_delay = match raw.max_delay {
         None => RETRY_DELAY_MAX.min(delay * 60),
         Some(at) if at.value < delay => {
@@ -137,10 +156,13 @@ fn check_status(word: String, span: &Range<usize>, reading: &mut Reading<'_>) ->
         let problem = Problem::error(Code::BadValue, format!("{word:?} is not a bad end of a run"));
         let completed = RunStatus::from_word(&word) == RunStatus::Completed;
         let nearest = keys::nearest(&word, BAD_ENDS.into_iter()).filter(|_| !completed);
-        reading.add(span, match nearest {
-            Some(nearest) => problem.hint(format!("did you mean {nearest:?}?")),
-            None => problem.hint(format!("these are: {}", BAD_ENDS.join(", "))),
-        });
+        reading.add(
+            span,
+            match nearest {
+                Some(nearest) => problem.hint(format!("did you mean {nearest:?}?")),
+                None => problem.hint(format!("these are: {}", BAD_ENDS.join(", "))),
+            },
+        );
     }
     word
 }

@@ -85,7 +85,7 @@ pub struct Problem {
     /// Where; `None` for what has no place in the text.
     pub place: Option<Place>,
     /// Another place that matters, with what is there.
-    pub related: Option<(Place, &'static str)>,
+    pub related: Option<Box<(Place, &'static str)>>,
 }
 
 impl Problem {

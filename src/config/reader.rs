@@ -5,8 +5,10 @@
 
 use std::ops::Range;
 
-use serde_spanned::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{
     keys,
@@ -94,7 +96,7 @@ impl<'t> Reading<'t> {
             .into_iter()
             .map(|draft| Problem {
                 place: draft.span.as_ref().map(place),
-                related: draft.related.as_ref().map(|(span, what)| (place(span), *what)),
+                related: draft.related.as_ref().map(|(span, what)| Box::new((place(span), *what))),
                 ..draft.problem
             })
             .collect();
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn secrets_are_blanked_out_byte_for_byte() {
         let text = "a = 'ä\nb'\nc";
-        let blanked = blank_out(text, &[4..10]);
+        let blanked = blank_out(text, std::slice::from_ref(&(4..10)));
         assert_eq!(blanked, "a = ***\n**\nc");
         assert_eq!(blanked.len(), text.len());
     }

@@ -78,7 +78,12 @@ fn check(
 ) -> Option<Schedule> {
     let id = check_id(raw.id.as_ref(), place, seen, reading);
     let workflow_id = match &raw.workflow_id {
-        None => missing("workflow_id", "the permanent id of the workflow, as in workflow_id = \"wpid_123456789\"", place, reading),
+        None => missing(
+            "workflow_id",
+            "the permanent id of the workflow, as in workflow_id = \"wpid_123456789\"",
+            place,
+            reading,
+        ),
         Some(at) => match WorkflowId::new(&at.value) {
             Ok(id) => Some(id),
             Err(error) => {
@@ -104,7 +109,8 @@ fn check(
 }
 
 fn missing<T>(key: &str, hint: &str, place: &Range<usize>, reading: &mut Reading<'_>) -> Option<T> {
-    reading.add(place, Problem::error(Code::MissingKey, format!("the schedule has no {key}")).hint(format!("add {hint}")));
+    reading
+        .add(place, Problem::error(Code::MissingKey, format!("the schedule has no {key}")).hint(format!("add {hint}")));
     None
 }
 
@@ -115,7 +121,12 @@ fn check_id(
     reading: &mut Reading<'_>,
 ) -> Option<ScheduleId> {
     let Some(at) = raw else {
-        return missing("id", "a name that stays: it stands in commands, history and tags, as in id = \"weekday-report\"", place, reading);
+        return missing(
+            "id",
+            "a name that stays: it stands in commands, history and tags, as in id = \"weekday-report\"",
+            place,
+            reading,
+        );
     };
     let id = match ScheduleId::new(&at.value) {
         Ok(id) => id,

@@ -12,7 +12,7 @@ use super::{
     reader::{At, Reading, shape},
     zone_cache::ZoneCache,
 };
-use crate::schedule::{CronError, CronErrorKind, CronExpression, Timetable, Zone, upcoming::TimetableError};
+use crate::schedule::{CronError, CronExpression, Timetable, Zone, upcoming::TimetableError};
 
 shape! {
     /// The keys of a timetable as they are written.
@@ -80,16 +80,23 @@ fn cadence(
             Err(error) => refuse(&at.span, &error, reading),
         },
         (None, None, None) => {
-            reading.add(place, Problem::error(Code::MissingKey, "nothing says when it is due")
-                .hint("add cron_expression, or interval_seconds with first_fire_at, or run_at"));
+            reading.add(
+                place,
+                Problem::error(Code::MissingKey, "nothing says when it is due")
+                    .hint("add cron_expression, or interval_seconds with first_fire_at, or run_at"),
+            );
             None
         }
         (cron, interval, once) => {
-            let keys = [cron.as_ref().map(|at| &at.key), interval.as_ref().map(|at| &at.key), once.as_ref().map(|at| &at.key)];
+            let keys =
+                [cron.as_ref().map(|at| &at.key), interval.as_ref().map(|at| &at.key), once.as_ref().map(|at| &at.key)];
             let mut keys = keys.into_iter().flatten();
             if let (Some(first), Some(second)) = (keys.next(), keys.next()) {
                 let related = Some((first.clone(), "this already says when it is due"));
-                let problem = Problem::error(Code::Conflict, "exactly one of cron_expression, interval_seconds and run_at decides");
+                let problem = Problem::error(
+                    Code::Conflict,
+                    "exactly one of cron_expression, interval_seconds and run_at decides",
+                );
                 reading.add_related(second, problem, related);
             }
             None
@@ -119,8 +126,11 @@ fn interval(
     reading: &mut Reading<'_>,
 ) -> Option<Timetable> {
     let Some(first) = first else {
-        reading.add(&at.key, Problem::error(Code::MissingKey, "interval_seconds needs first_fire_at")
-            .hint("say from when it counts: first_fire_at = 2026-11-02T00:00:00Z"));
+        reading.add(
+            &at.key,
+            Problem::error(Code::MissingKey, "interval_seconds needs first_fire_at")
+                .hint("say from when it counts: first_fire_at = 2026-11-02T00:00:00Z"),
+        );
         return None;
     };
     let timetable = match Timetable::interval(at.value, first.value, zone) {
@@ -160,11 +170,7 @@ fn cron(
 
 fn cron_problem(error: &CronError) -> Problem {
     let problem = Problem::error(Code::BadCron, error.kind.to_string());
-    let hint = match &error.kind {
-        CronErrorKind::TooManyFields { .. } => error.hint().or_else(|| Some("the API takes five fields, without seconds or years".to_owned())),
-        _ => error.hint(),
-    };
-    match hint {
+    match error.hint() {
         Some(hint) => problem.hint(hint),
         None => problem,
     }

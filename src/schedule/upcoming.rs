@@ -314,30 +314,6 @@ impl Timetable {
         };
         found.filter(|found| inner.ends_at.is_none_or(|ends_at| *found <= ends_at))
     }
-
-    /// placeholder
-    #[must_use]
-    pub fn previous_before(&self, _instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        None
-    }
-
-    /// placeholder
-    #[must_use]
-    pub fn count_between(&self, _after: DateTime<Utc>, _until: DateTime<Utc>) -> u64 {
-        0
-    }
-
-    /// placeholder
-    #[must_use]
-    pub fn dropped_between(&self, _after: DateTime<Utc>, _until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        Vec::new()
-    }
-
-    /// placeholder
-    #[must_use]
-    pub fn definition(&self, enabled: bool) -> super::Definition {
-        super::Definition { enabled, ..super::Definition::default() }
-    }
 }
 
 impl Inner {
