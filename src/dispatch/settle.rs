@@ -1,0 +1,104 @@
+//! Looking for the run of a start that was not clearly answered: the requests of the dialogue in `engine::settle`.
+//!
+//! What to look at, for how long, and what follows from it, is decided there.
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::{
+    clock::delta,
+    dispatch::Shared,
+    engine::{
+        Event,
+        event::Settle,
+        settle::{Candidate, Inquiry, Seen, Step},
+    },
+    ids::OccurrenceKey,
+    skyvern::{ApiError, RunFilter, RunListEntry, TAG_KEY, tag_value},
+};
+
+/// Rows of a workflow's list of runs that are looked through, at most: pages of this size, and so many of them.
+const PAGE_ROWS: u32 = 100;
+const PAGES_MAX: u32 = 20;
+
+impl Shared {
+    pub(super) async fn settle(&self, settle: Settle) {
+        let key = settle.key.clone();
+        let mut inquiry = Inquiry::new(settle.clone(), self.clock.now(), delta(self.patience.settle_grace));
+        loop {
+            if self.over() {
+                return;
+            }
+            let now = self.clock.now();
+            let seen = match inquiry.step(now) {
+                Step::Conclude(verdict) => {
+                    self.tell(Event::Settled { key, verdict }).await;
+                    return;
+                }
+                Step::WaitUntil(instant) => {
+                    // Capped, since the clock may be set meanwhile.
+                    let wait = (instant - now).to_std().unwrap_or_default().min(std::time::Duration::from_secs(5));
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+                Step::AskWhetherTagsWork => self.client.tag_search_works(&settle.workflow_id).await.map(Seen::TagsWork),
+                Step::SearchByTag => {
+                    let tag = Some((TAG_KEY.to_owned(), tag_value(&key)));
+                    self.runs(&settle, RunFilter { tag, ..RunFilter::default() }, 1).await.map(Seen::Tagged)
+                }
+                Step::ListSince(since) => self.listed(&settle, since).await.map(Seen::Listed),
+            };
+            let seen = seen.unwrap_or_else(|error| {
+                tracing::warn!(occurrence = %key, %error, hint = error.hint, "its run cannot be looked for yet");
+                Seen::Failed(error.message)
+            });
+            inquiry.saw(now, seen);
+        }
+    }
+
+    async fn listed(&self, settle: &Settle, since: DateTime<Utc>) -> Result<Vec<Candidate>, ApiError> {
+        let filter = RunFilter { created_at_start: Some(since), ..RunFilter::default() };
+        let mut candidates = self.runs(settle, filter, PAGES_MAX).await?;
+        for candidate in &mut candidates {
+            // A tag of another occurrence says whose it is.
+            if !candidate.taken
+                && let Some(tags) = self.client.run_tags(&candidate.run_id).await?
+            {
+                candidate.taken = tags.get(TAG_KEY).is_some_and(|value| *value != tag_value(&settle.key));
+            }
+        }
+        Ok(candidates)
+    }
+
+    async fn runs(&self, settle: &Settle, filter: RunFilter, pages_max: u32) -> Result<Vec<Candidate>, ApiError> {
+        let mut candidates = Vec::new();
+        for page in 1..=pages_max {
+            let Ok(_place) = self.places.acquire().await else { return std::future::pending().await };
+            let filter = RunFilter { page, page_size: PAGE_ROWS, ..filter.clone() };
+            let rows = self.client.list_workflow_runs(&settle.workflow_id, &filter).await?;
+            let last = rows.len() < PAGE_ROWS as usize
+                || filter.created_at_start.is_some_and(|since| {
+                    // Older servers ignore the filter; the list is newest first.
+                    rows.last().and_then(|row| row.created_at).is_some_and(|at| at < since)
+                });
+            candidates.extend(rows.into_iter().map(|row| self.candidate(&settle.key, row)));
+            if last {
+                break;
+            }
+        }
+        Ok(candidates)
+    }
+
+    fn candidate(&self, key: &OccurrenceKey, row: RunListEntry) -> Candidate {
+        // A history that cannot be read says nothing: the tag still does.
+        let owner = self.history.occurrence_of_run(&row.run_id).ok().flatten();
+        Candidate {
+            taken: owner.is_some_and(|owner| owner != key.to_string()),
+            by_api: row.trigger_type.as_deref().is_none_or(|kind| kind == "api"),
+            run_id: row.run_id,
+            status: row.status,
+            created_at: row.created_at,
+            parameters: row.parameters,
+        }
+    }
+}
