@@ -80,7 +80,6 @@ fn nowhere() -> Vec<(String, &'static str)> {
         (joined("FIX", "ME"), "mend it, or say what is wrong in a sentence"),
         (joined("db", "g!("), "left from a search for a mistake"),
         (joined("/ro", "ot/"), "a path of one machine"),
-        (joined("/ho", "me/"), "a path of one machine"),
         (joined("/wo", "rk/"), "a path of one machine"),
     ]
 }
