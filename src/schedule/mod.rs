@@ -3,16 +3,27 @@
 //! No clock, no I/O, no async: every question about "when" is asked with the instant in hand. Reading schedules from a
 //! file is `config`'s work; deciding what to do at an instant is `engine`'s.
 
+pub mod cron;
 pub mod definition;
+pub mod interval;
 pub mod policy;
 pub mod upcoming;
+mod wall;
+pub mod warnings;
+pub mod zone;
+
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Map, Value};
 
 use crate::ids::{ScheduleId, WorkflowId};
+pub use cron::{CronError, CronExpression};
 pub use definition::Definition;
 pub use policy::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
-pub use upcoming::Timetable;
+pub use upcoming::{DefinitionError, Timetable, TimetableError};
+pub use warnings::{Warning, WarningKind, warnings};
+pub use zone::{LocalTime, Zone};
 
 /// One `[[schedule]]` of the file, checked.
 #[derive(Debug, Clone)]

@@ -1,0 +1,1 @@
+//! The dialect: what is accepted, what is refused and with which words.
