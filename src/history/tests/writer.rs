@@ -99,8 +99,8 @@ fn in_the_order_of_submission_and_flushed_by_close() {
             durable.await.unwrap();
         }
     });
-    assert_eq!(stored_reason(&dir), Some("limit: 1099".to_owned()));
     assert!(!dir.path().join("history.db-wal").exists(), "closed in order");
+    assert_eq!(stored_reason(&dir), Some("limit: 1099".to_owned()));
 }
 
 #[test]
@@ -148,7 +148,13 @@ fn a_fatal_failure_is_told_to_everybody() {
 }
 
 /// Something keeps the writer from writing; it stalls, acknowledges nothing, goes on by itself, and everything is there.
-fn check_stall(name: &str, disturb: impl Fn(&Store), then: impl Fn(&tempfile::TempDir), expected: &str, hint: &'static str) {
+fn check_stall(
+    name: &str,
+    disturb: impl Fn(&Store),
+    then: impl Fn(&tempfile::TempDir),
+    expected: &str,
+    hint: &'static str,
+) {
     let (dir, mut store) = stored(&[occurred(&key("daily", "14:00:00"), Status::Pending)]);
     store.checkpoint().unwrap();
     disturb(&store);
@@ -158,7 +164,8 @@ fn check_stall(name: &str, disturb: impl Fn(&Store), then: impl Fn(&tempfile::Te
         assert_eq!(history.stall(), None);
         let mut report = RunReport::bare(run("wr_1"), RunStatus::Running);
         report.output = Some(format!("\"{}\"", "x".repeat(100_000)));
-        let report = Change::RunReported { key: key("daily", "14:00:00"), report: Box::new(report), at: at("14:00:01") };
+        let report =
+            Change::RunReported { key: key("daily", "14:00:00"), report: Box::new(report), at: at("14:00:01") };
         let mut first = history.submit(vec![report, reason(1)]).await.unwrap();
         let stall = stalled(&history).await;
         assert_eq!(stall, Stall { since: at("14:30:00"), reason: expected.to_owned(), hint: Some(hint) }, "{name}");
@@ -268,7 +275,8 @@ fn closing_while_it_stands_still_does_not_wait_for_ever() {
 
 #[test]
 fn retention_runs_beside_the_writing() {
-    let many: Vec<_> = (0..450).map(|n| occurred(&key("daily", &format!("13:00:00#n-{n}")), Status::Completed)).collect();
+    let many: Vec<_> =
+        (0..450).map(|n| occurred(&key("daily", &format!("13:00:00#n-{n}")), Status::Completed)).collect();
     let (dir, store) = stored(&many);
     on_a_runtime(async {
         let history = start(store, &HistoryOptions::default());
