@@ -17,6 +17,7 @@ mod kinds;
 mod reader;
 
 mod api;
+mod bounds;
 mod history;
 mod key;
 mod options;
