@@ -10,6 +10,7 @@
 pub mod environment;
 pub mod problem;
 pub mod settings;
+pub mod zones;
 
 mod file;
 mod keys;

@@ -1,1 +1,112 @@
-//! Carrying out the engine's actions.
+//! Carrying out the engine's actions: starting a run, following it, cancelling it, looking for one that may have started.
+//!
+//! Each action is a task of its own that ends by telling the engine an event. Nothing is decided here, and no row is written:
+//! whoever calls [`Dispatcher::carry_out`] has made the action's rows durable.
+
+mod follow;
+mod launch;
+mod settle;
+mod workflows;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    clock::Clock,
+    engine::{Action, Event},
+    ids::{OccurrenceKey, RunId},
+    skyvern::Client,
+};
+use workflows::Workflows;
+
+/// How often a cancel is tried.
+const CANCEL_ATTEMPTS_MAX: u32 = 5;
+
+/// How patient to be.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// The first wait between two looks at a run.
+    pub poll_interval: Duration,
+    /// The longest one, for runs that take long.
+    pub poll_interval_max: Duration,
+    /// How long after a start without a clear answer its request may still become a run.
+    pub settle_grace: Duration,
+}
+
+/// Carries out actions. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    state_dir: PathBuf,
+    patience: Patience,
+    events: mpsc::Sender<Event>,
+    workflows: Workflows,
+}
+
+impl Dispatcher {
+    /// A dispatcher that reports to `events`. The history in `state_dir` is only read, to tell whose run is whose.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        clock: Arc<dyn Clock>,
+        state_dir: PathBuf,
+        patience: Patience,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        let shared = Shared { client, clock, state_dir, patience, events, workflows: Workflows::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Starts carrying out one action; the event that it ends with comes later. [`Action::Answer`] is not a deed of this kind
+    /// and is left to the caller.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn carry_out(&self, action: Action) {
+        let shared = Arc::clone(&self.shared);
+        match action {
+            Action::Launch(launch) => drop(tokio::spawn(async move { shared.launch(*launch).await })),
+            Action::Follow { key, run_id, since } => {
+                drop(tokio::spawn(async move { shared.follow(key, run_id, since).await }));
+            }
+            Action::Settle(settle) => drop(tokio::spawn(async move { shared.settle(*settle).await })),
+            Action::Cancel { key, run_id } => drop(tokio::spawn(async move { shared.cancel(key, run_id).await })),
+            Action::Answer { .. } => {}
+        }
+    }
+}
+
+impl Shared {
+    /// Tells the engine. A loop that has gone does not want to know.
+    async fn tell(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+
+    /// Whether nobody is told any more.
+    fn over(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    /// Cancelling is a wish: what became of it is seen where the run is followed.
+    async fn cancel(&self, key: OccurrenceKey, run_id: RunId) {
+        for attempt in 1..=CANCEL_ATTEMPTS_MAX {
+            match self.client.cancel_run(&run_id).await {
+                Ok(()) => return,
+                Err(error) if error.is_passing() && attempt < CANCEL_ATTEMPTS_MAX => {
+                    let wait = error.retry_after.unwrap_or(Duration::from_secs(1 << attempt));
+                    tracing::warn!(occurrence = %key, %run_id, %error, "the run could not be cancelled yet");
+                    tokio::time::sleep(wait).await;
+                }
+                Err(error) => {
+                    tracing::error!(occurrence = %key, %run_id, %error, hint = error.hint, "the run could not be cancelled");
+                    return;
+                }
+            }
+        }
+    }
+}

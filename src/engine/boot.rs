@@ -133,6 +133,7 @@ impl Engine {
             parameters: open.parameters,
             cancel: None,
             ready_rank: None,
+            warning: None,
             timer: None,
         };
         let since = flight.first_attempt_at.unwrap_or(open.at);

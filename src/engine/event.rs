@@ -64,6 +64,13 @@ pub enum Event {
         /// What the server said.
         message: String,
     },
+    /// The server dropped parameters of a start, since the workflow does not declare them.
+    ParametersDropped {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// Which, and what to do.
+        text: String,
+    },
     /// A person asks for a start now.
     Trigger {
         /// To be given back with the answer.

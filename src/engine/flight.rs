@@ -60,6 +60,8 @@ pub(super) struct Flight {
     pub cancel: Option<String>,
     /// Its place in the ready queue.
     pub ready_rank: Option<(usize, DateTime<Utc>)>,
+    /// What is to be said of it even if it ends well.
+    pub warning: Option<Reason>,
     /// The instant of its timer: its next try, or its run's time-out.
     pub timer: Option<(DateTime<Utc>, Timer)>,
 }
@@ -143,6 +145,7 @@ impl Engine {
             parameters,
             cancel: None,
             ready_rank: None,
+            warning: None,
             timer: None,
         };
         self.flights.insert(key.clone(), flight);

@@ -13,7 +13,7 @@ use crate::{
         flight::{Flight, Stage},
         retry, span,
     },
-    ids::OccurrenceKey,
+    ids::{OccurrenceKey, RunId},
     schedule::OnUnknown,
 };
 
@@ -201,6 +201,10 @@ impl Engine {
         let Some(flight) = self.flights.get(key) else { return };
         let Stage::Settling { from_before } = flight.stage else { return };
         match verdict {
+            Verdict::Found(report) if self.has_run(&report.run_id) => {
+                let detail = format!("{} was found, but is another occurrence's already", report.run_id);
+                self.end(now, key, Status::Unknown, Some(Reason::new(ReasonCode::NoAnswer, detail)), turn);
+            }
             Verdict::Found(report) => self.started(now, key, report, turn),
             Verdict::Absent { evidence } => self.start_again(now, key, &evidence, turn),
             Verdict::Undetermined { evidence } if on_unknown(flight) == OnUnknown::Retry => {
@@ -220,6 +224,11 @@ impl Engine {
                 self.arm(&id);
             }
         }
+    }
+
+    /// Whether an open occurrence has this run already. (The history was asked about ended ones when the run was found.)
+    fn has_run(&self, wanted: &RunId) -> bool {
+        self.flights.values().any(|flight| matches!(&flight.stage, Stage::Running { run_id } if run_id == wanted))
     }
 
     fn start_again(&mut self, now: DateTime<Utc>, key: &OccurrenceKey, evidence: &str, turn: &mut Turn) {

@@ -151,6 +151,7 @@ impl Engine {
             Event::Settled { key, verdict } => self.settled(now, &key, verdict, turn),
             Event::RunReported { key, report } => self.run_reported(now, &key, report, turn),
             Event::RunGone { key, message } => self.run_gone(now, &key, &message, turn),
+            Event::ParametersDropped { key, text } => self.parameters_dropped(now, &key, text, turn),
             Event::Trigger { request, schedule, parameters } => {
                 self.trigger(now, request, &schedule, parameters, turn);
             }

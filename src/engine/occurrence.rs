@@ -89,6 +89,8 @@ words! {
         NotStarted = "not_started",
         /// No clear answer came to the start.
         NoAnswer = "no_answer",
+        /// The server dropped parameters that the workflow does not declare.
+        ParametersDropped = "parameters_dropped",
         /// The run is known, its end cannot be learned.
         RunLost = "run_lost",
         /// skycron cancelled the run.

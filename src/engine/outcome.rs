@@ -39,7 +39,7 @@ impl Engine {
         }
         let reason = match (&flight.cancel, status) {
             (Some(why), Status::Canceled) => Some(Reason::new(ReasonCode::Canceled, why.clone())),
-            (_, Status::Completed) => None,
+            (_, Status::Completed) => flight.warning.clone(),
             (_, status) => {
                 let detail =
                     failure.unwrap_or_else(|| format!("the run ended {status}, without a reason from the server"));
@@ -57,6 +57,25 @@ impl Engine {
         }
         let detail = format!("how its run ended cannot be learned: {message}");
         self.end(now, key, Status::Unknown, Some(Reason::new(ReasonCode::RunLost, detail)), turn);
+    }
+
+    /// Kept with the occurrence to the end, since a run without its parameters may well complete, and be wrong.
+    pub(super) fn parameters_dropped(
+        &mut self,
+        now: DateTime<Utc>,
+        key: &OccurrenceKey,
+        text: String,
+        turn: &mut Turn,
+    ) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let warning = Reason::new(ReasonCode::ParametersDropped, text);
+        flight.warning = Some(warning.clone());
+        turn.changes.push(Change::StatusChanged {
+            key: key.clone(),
+            status: Status::Running,
+            reason: Some(warning),
+            at: now,
+        });
     }
 
     pub(super) fn run_timed_out(&mut self, now: DateTime<Utc>, key: &OccurrenceKey, turn: &mut Turn) {
@@ -120,6 +139,7 @@ impl Engine {
             parameters: flight.parameters.clone(),
             cancel: None,
             ready_rank: None,
+            warning: None,
             timer: None,
         };
         self.flights.insert(retry_key.clone(), again);

@@ -31,6 +31,18 @@ pub struct SnapshotFlight {
 }
 
 impl Engine {
+    /// Whether an occurrence is not over.
+    #[must_use]
+    pub fn is_open(&self, key: &OccurrenceKey) -> bool {
+        self.flights.contains_key(key)
+    }
+
+    /// Whether it is still undecided whether an occurrence starts: it has no run yet, and may get one.
+    #[must_use]
+    pub fn awaits_launch(&self, key: &OccurrenceKey) -> bool {
+        self.flights.get(key).is_some_and(|flight| !matches!(flight.stage, Stage::Running { .. }))
+    }
+
     /// Looks at the engine.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

@@ -1,1 +1,38 @@
-//! The API client.
+//! The API client: our words out, our words back. The only module (with `sandbox`) that knows HTTP status codes.
+//!
+//! What came of a call is sorted here, at the edge, into what to do next: a start is [`StartReply::Started`], `Refused`,
+//! `NotStarted` or `Unknown`; every other call answers with what was asked for or an [`ApiError`] of one of six kinds.
+//! Nothing is tried again in here: one call is one request on the wire (reads fall back to older paths), because when and
+//! whether to try again is decided by the engine, on the record.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `client` | options, the client, the requests that all calls are made of |
+//! | `transport` | connections: trust, time-outs, bounds, closing what is idle |
+//! | `sorting` | the answer to a start → [`StartReply`]; pure |
+//! | `answer` | what a server said, in one line |
+//! | `error` | the kinds of failure |
+//! | `runs`, `lists`, `workflows`, `server` | the calls |
+//! | `tag` | the occurrence's key as a tag of its run |
+//! | `wire` | the shapes of the JSON, private, tolerant of what is new |
+
+mod answer;
+mod client;
+mod error;
+mod lists;
+mod runs;
+mod server;
+mod sorting;
+mod tag;
+mod transport;
+mod wire;
+mod workflows;
+
+pub use client::{Client, ClientOptions};
+pub use error::{ApiError, ApiErrorKind, ClientError};
+pub use lists::{RunFilter, RunListEntry};
+pub use runs::{Detail, StartRun};
+pub use server::{Organization, TagSearch};
+pub use sorting::StartReply;
+pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
+pub use workflows::{Workflow, WorkflowParameter};

@@ -1,0 +1,317 @@
+//! The one loop that owns the engine: whatever can happen becomes an event, the engine decides, the rows are made durable,
+//! and only then the deeds are done.
+//!
+//! It decides nothing and knows no SQL and no HTTP. Commits overlap with further turns: while rows are on their way to the
+//! disk, the next events are taken in; deeds wait for the commit of their own turn.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock::{Clock, Stopwatch},
+    daemon::{
+        control::{Answer, Asked, Request},
+        log,
+        timer::WallTimer,
+    },
+    dispatch::Dispatcher,
+    engine::{Action, Engine, Event, Turn, change::Pause, event::RequestId},
+    history::{Durable, History, HistoryError},
+    ids::{OccurrenceKey, ScheduleId},
+};
+
+/// Events that are taken into one turn, and so into one transaction.
+const EVENTS_PER_TURN_MAX: usize = 1024;
+/// A clock that moved by this much more or less than the time that passed was set (or the machine slept). Twice the bound of
+/// what a running time service slews away in the same time is allowed on top.
+const CLOCK_STEP_SECONDS_MIN: i64 = 2;
+const CLOCK_SLEW_PER_MILLE_MAX: i64 = 1;
+
+/// Why the loop ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// A row could not be written, and never will be. Nothing was done that it would have recorded.
+    #[error("the history cannot be written")]
+    History(#[source] Arc<HistoryError>),
+    /// The kernel's timer failed.
+    #[error("the timer failed")]
+    Timer(#[source] io::Error),
+}
+
+/// What comes to the loop from outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A command, over the control socket.
+    Asked(Asked),
+    /// An event that was made elsewhere (a reload).
+    Event(Box<Event>),
+    /// Write the state to the log.
+    State,
+    /// End in order.
+    Stop,
+}
+
+/// When the loop ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Until {
+    /// Only when it is told to.
+    Stopped,
+    /// When this occurrence's start is decided one way or the other.
+    Launched(OccurrenceKey),
+    /// When this occurrence is over.
+    Ended(OccurrenceKey),
+}
+
+/// The loop and what it owns.
+pub struct EventLoop {
+    engine: Engine,
+    history: History,
+    dispatcher: Dispatcher,
+    clock: Arc<dyn Clock>,
+    timer: WallTimer,
+    events: mpsc::Receiver<Event>,
+    inputs: mpsc::Receiver<Input>,
+    /// Deeds that wait for their commit, in the order of the turns.
+    commits: VecDeque<Commit>,
+    answers: HashMap<RequestId, oneshot::Sender<Answer>>,
+    requests: u64,
+    /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
+    clocks: (DateTime<Utc>, Stopwatch),
+    stop_grace: Duration,
+}
+
+struct Commit {
+    durable: Durable,
+    actions: Vec<Action>,
+}
+
+impl EventLoop {
+    /// A loop over an engine that has not booted yet.
+    ///
+    /// # Errors
+    /// The kernel gives no timer.
+    pub fn new(
+        engine: Engine,
+        history: History,
+        dispatcher: Dispatcher,
+        clock: Arc<dyn Clock>,
+        events: mpsc::Receiver<Event>,
+        inputs: mpsc::Receiver<Input>,
+        stop_grace: Duration,
+    ) -> io::Result<Self> {
+        let clocks = (clock.now(), Stopwatch::start());
+        Ok(Self {
+            engine,
+            history,
+            dispatcher,
+            timer: WallTimer::new()?,
+            clock,
+            events,
+            inputs,
+            commits: VecDeque::new(),
+            answers: HashMap::new(),
+            requests: 0,
+            clocks,
+            stop_grace,
+        })
+    }
+
+    /// Boots the engine with `boot`, and goes on until `until`.
+    ///
+    /// # Errors
+    /// A row that can never be written, or a timer that fails. What was under way is in the history as it is.
+    pub async fn run(&mut self, boot: Event, until: &Until) -> Result<(), LoopError> {
+        self.turn([boot]).await?;
+        loop {
+            if self.reached(until) {
+                return self.stop().await;
+            }
+            self.timer.set(self.engine.next_wake()).map_err(LoopError::Timer)?;
+            tokio::select! {
+                biased;
+                committed = committed(&mut self.commits) => self.done(committed)?,
+                input = self.inputs.recv() => match input {
+                    Some(Input::Stop) | None => return self.stop().await,
+                    Some(input) => self.input(input).await?,
+                },
+                woken = self.timer.woken() => {
+                    woken.map_err(LoopError::Timer)?;
+                    self.turn([Event::Wake]).await?;
+                }
+                Some(event) = self.events.recv() => {
+                    let mut batch = vec![event];
+                    while batch.len() < EVENTS_PER_TURN_MAX && let Ok(event) = self.events.try_recv() {
+                        batch.push(event);
+                    }
+                    self.turn(batch).await?;
+                }
+            }
+        }
+    }
+
+    /// Triggers a schedule from inside this process, and answers with the occurrence's key.
+    ///
+    /// # Errors
+    /// As [`EventLoop::run`]; the inner error is the engine's refusal.
+    pub async fn trigger(
+        &mut self,
+        schedule: ScheduleId,
+        parameters: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Result<OccurrenceKey, String>, LoopError> {
+        let request = self.next_request();
+        let (answer, mut answered) = oneshot::channel();
+        self.answers.insert(request, answer);
+        self.turn([Event::Trigger { request, schedule, parameters }]).await?;
+        loop {
+            if let Ok(answer) = answered.try_recv() {
+                return Ok(match answer {
+                    Answer::Done { occurrence } => {
+                        occurrence.and_then(|key| key.parse().ok()).ok_or_else(|| "no occurrence came of it".to_owned())
+                    }
+                    Answer::Error { message } => Err(message),
+                });
+            }
+            let committed = committed(&mut self.commits).await;
+            self.done(committed)?;
+        }
+    }
+
+    /// One turn: the events in their order, one transaction, and its deeds once it is durable.
+    async fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), LoopError> {
+        let now = self.clock.now();
+        let mut turn = Turn::default();
+        if let Some(by) = self.clock_step(now) {
+            self.engine.handle(now, Event::ClockStepped { by }, &mut turn);
+        }
+        for event in events {
+            self.engine.handle(now, event, &mut turn);
+        }
+        if turn.changes.is_empty() {
+            // Nothing to be recorded: what is left to do are answers and the like, which depend on no row.
+            self.act(turn.actions);
+            return Ok(());
+        }
+        turn.changes.iter().for_each(log::change);
+        let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
+        self.commits.push_back(Commit { durable, actions: turn.actions });
+        Ok(())
+    }
+
+    fn done(&mut self, committed: Result<Vec<Action>, Arc<HistoryError>>) -> Result<(), LoopError> {
+        self.act(committed.map_err(LoopError::History)?);
+        Ok(())
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Answer { request, result } => {
+                    if let Some(answer) = self.answers.remove(&request) {
+                        let _ = answer.send(match result {
+                            Ok(key) => Answer::Done { occurrence: key.map(|key| key.to_string()) },
+                            Err(message) => Answer::Error { message },
+                        });
+                    }
+                }
+                action => self.dispatcher.carry_out(action),
+            }
+        }
+    }
+
+    async fn input(&mut self, input: Input) -> Result<(), LoopError> {
+        match input {
+            Input::Event(event) => self.turn([*event]).await,
+            Input::State => {
+                log::state(&self.engine.snapshot(), self.clock.now());
+                Ok(())
+            }
+            Input::Stop => Ok(()),
+            Input::Asked(Asked { request, answer }) => {
+                let id = self.next_request();
+                let event = match event_of(id, request, self.clock.now()) {
+                    Ok(event) => event,
+                    Err(message) => {
+                        let _ = answer.send(Answer::Error { message });
+                        return Ok(());
+                    }
+                };
+                self.answers.insert(id, answer);
+                self.turn([event]).await
+            }
+        }
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn reached(&self, until: &Until) -> bool {
+        match until {
+            Until::Stopped => false,
+            Until::Launched(key) => !self.engine.awaits_launch(key),
+            Until::Ended(key) => !self.engine.is_open(key),
+        }
+    }
+
+    /// Ends in order: nothing new is started, the answers to what was started are waited for, every row is made durable.
+    /// Runs that are going are followed again by the next process.
+    async fn stop(&mut self) -> Result<(), LoopError> {
+        self.turn([Event::Stop]).await?;
+        let grace = tokio::time::sleep(self.stop_grace);
+        tokio::pin!(grace);
+        while self.engine.launches_in_flight() > 0 || !self.commits.is_empty() {
+            tokio::select! {
+                biased;
+                committed = committed(&mut self.commits) => self.done(committed)?,
+                Some(event) = self.events.recv() => self.turn([event]).await?,
+                () = &mut grace => {
+                    let launches = self.engine.launches_in_flight();
+                    tracing::warn!(launches, "stopping without the answers to some starts; the next start looks for their runs");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How far the wall clock moved by itself since the last look; `None`: not at all.
+    fn clock_step(&mut self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let (then, watch) = &self.clocks;
+        let passed = crate::clock::delta(watch.elapsed());
+        let by = (now - *then) - passed;
+        let slewed = passed * i32::try_from(CLOCK_SLEW_PER_MILLE_MAX).unwrap_or(1) / 1000;
+        self.clocks = (now, Stopwatch::start());
+        (by.abs() > TimeDelta::seconds(CLOCK_STEP_SECONDS_MIN) + slewed).then_some(by)
+    }
+}
+
+/// The deeds of the oldest turn, once its rows are durable; never, while nothing is on its way.
+async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, Arc<HistoryError>> {
+    let Some(commit) = commits.front_mut() else { return std::future::pending().await };
+    let durable = (&mut commit.durable).await;
+    let actions = commits.pop_front().map(|commit| commit.actions).unwrap_or_default();
+    durable.map(|()| actions)
+}
+
+fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Event, String> {
+    let schedule = match &asked {
+        Request::Trigger { schedule, .. } | Request::Pause { schedule, .. } | Request::Resume { schedule } => {
+            ScheduleId::new(schedule).map_err(|error| format!("the id {schedule:?} {error}"))?
+        }
+    };
+    Ok(match asked {
+        Request::Trigger { parameters, .. } => Event::Trigger { request, schedule, parameters },
+        Request::Pause { note, until, .. } => {
+            Event::Pause { request, schedule, pause: Some(Pause { since: now, until, note }) }
+        }
+        Request::Resume { .. } => Event::Pause { request, schedule, pause: None },
+    })
+}

@@ -1,0 +1,110 @@
+//! Following a run to its end: brief looks that grow rarer, then one that reads everything.
+//!
+//! Only news is told: a status that differs from the last one, and the end.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    dispatch::{Patience, Shared},
+    engine::{Event, RunReport},
+    ids::{OccurrenceKey, RunId},
+    skyvern::{ApiErrorKind, Detail},
+};
+
+/// A run that the server does not know in this many looks in a row is gone. More than one: a server that is just starting up
+/// answers 404 too.
+const NOT_FOUND_LOOKS_MAX: u32 = 3;
+/// While looks fail, every so many of them is worth a line in the log.
+const FAILED_LOOKS_PER_LINE: u32 = 20;
+
+impl Shared {
+    pub(super) async fn follow(&self, key: OccurrenceKey, run_id: RunId, since: DateTime<Utc>) {
+        let mut told: Option<RunReport> = None;
+        let (mut failed_looks, mut not_found_looks) = (0_u32, 0_u32);
+        loop {
+            let age = (self.clock.now() - since).to_std().unwrap_or_default();
+            let mut wait = poll_wait(&self.patience, &key, age);
+            if failed_looks > 0 {
+                wait = wait.saturating_mul(1 << failed_looks.min(4)).min(self.patience.poll_interval_max.max(wait));
+            }
+            tokio::time::sleep(wait).await;
+            if self.over() {
+                return;
+            }
+            match self.look(&run_id).await {
+                Ok(report) => {
+                    if failed_looks > 1 {
+                        tracing::info!(occurrence = %key, %run_id, "the run can be followed again");
+                    }
+                    (failed_looks, not_found_looks) = (0, 0);
+                    let over = report.is_over();
+                    let news = told.as_ref().is_none_or(|told| {
+                        (&told.status, told.retry_pending, told.attempt)
+                            != (&report.status, report.retry_pending, report.attempt)
+                    });
+                    if over || news {
+                        told = Some(report.clone());
+                        self.tell(Event::RunReported { key: key.clone(), report: Box::new(report) }).await;
+                    }
+                    if over {
+                        return;
+                    }
+                }
+                Err(error) if error.kind == ApiErrorKind::NotFound && not_found_looks + 1 >= NOT_FOUND_LOOKS_MAX => {
+                    self.tell(Event::RunGone { key, message: error.message }).await;
+                    return;
+                }
+                Err(error) => {
+                    not_found_looks += u32::from(error.kind == ApiErrorKind::NotFound);
+                    failed_looks = failed_looks.saturating_add(1);
+                    if failed_looks % FAILED_LOOKS_PER_LINE == 2 {
+                        tracing::warn!(occurrence = %key, %run_id, %error, hint = error.hint, failed_looks, "the run cannot be followed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A brief look; at the end of the run, a full one.
+    async fn look(&self, run_id: &RunId) -> Result<RunReport, crate::skyvern::ApiError> {
+        let brief = self.client.get_run(run_id, Detail::Brief).await?;
+        if !brief.is_over() {
+            return Ok(brief);
+        }
+        let full = self.client.get_run(run_id, Detail::Full).await?;
+        // Between the two, the server may have decided to try again.
+        Ok(full)
+    }
+}
+
+/// The wait before the next look at a run of this age: the first interval for two minutes, then a twentieth of its age. Spread
+/// by the key over a tenth of it, so that runs that started together are not asked for together.
+fn poll_wait(patience: &Patience, key: &OccurrenceKey, age: Duration) -> Duration {
+    let wait = (age / 20).max(patience.poll_interval).min(patience.poll_interval_max.max(patience.poll_interval));
+    wait - wait / 10 + crate::engine::retry::jitter(key, wait / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_grow_rarer_within_bounds() {
+        let patience = Patience {
+            poll_interval: Duration::from_secs(5),
+            poll_interval_max: Duration::from_secs(60),
+            settle_grace: Duration::ZERO,
+        };
+        let key: OccurrenceKey = "main/daily@2026-11-02T14:00:00Z".parse().unwrap();
+        let check = |age_seconds: u64, longest_ms: u128| {
+            let wait = poll_wait(&patience, &key, Duration::from_secs(age_seconds)).as_millis();
+            assert!(wait <= longest_ms && wait * 10 >= longest_ms * 9, "{age_seconds} s: {wait} ms");
+        };
+        check(0, 5_000);
+        check(100, 5_000);
+        check(600, 30_000);
+        check(100_000, 60_000);
+    }
+}

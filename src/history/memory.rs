@@ -1,0 +1,85 @@
+//! What a starting engine is told: the schedules, what is open, and the latest instant. Reading only.
+
+use rusqlite::{Connection, Row};
+
+use super::{
+    HistoryError,
+    query::{collect, meta_instant},
+    text::{get, instant, optional, optional_instant, optional_json, parsed},
+};
+use crate::{
+    engine::change::{AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
+    engine::{Status, Trigger},
+    ids::{Instance, OccurrenceKey, RunId, ScheduleId, WorkflowId},
+};
+
+/// Reads everything.
+pub(super) fn memory(connection: &Connection) -> Result<Memory, HistoryError> {
+    let schedules = collect(
+        connection,
+        "SELECT s.id, d.definition, d.workflow_id, s.accounted_through, s.paused_since, s.paused_until, s.pause_note
+           FROM schedule AS s JOIN definition AS d ON d.id = s.definition
+          WHERE d.definition IS NOT NULL
+          ORDER BY s.id",
+        [],
+        schedule,
+    )?;
+    let open = collect(
+        connection,
+        "SELECT o.instance, o.schedule, o.scheduled_for, o.suffix, o.workflow_id, o.trigger, o.status, o.decided_at,
+                o.attempts, o.run_id, o.parameters, first.begun_at AS first_begun_at, last.begun_at, last.outcome
+           FROM occurrence AS o
+           LEFT JOIN attempt AS first ON first.occurrence = o.id AND first.number = 1
+           LEFT JOIN attempt AS last ON last.occurrence = o.id AND last.number = o.attempts
+          WHERE o.status IN ('pending', 'launching', 'running')
+          ORDER BY o.scheduled_for, o.id",
+        [],
+        open,
+    )?;
+    let latest_instant = meta_instant(connection, "latest_instant")?;
+    Ok(Memory { schedules, open, latest_instant })
+}
+
+fn schedule(row: &Row<'_>) -> Result<ScheduleMemory, HistoryError> {
+    Ok(ScheduleMemory {
+        id: parsed(row, "id", |text| ScheduleId::new(text).ok())?,
+        definition: parsed(row, "definition", |text| serde_json::from_str(text).ok())?,
+        workflow_id: parsed(row, "workflow_id", |text| WorkflowId::new(text).ok())?,
+        accounted_through: instant(row, "accounted_through")?,
+        pause: pause(row)?,
+    })
+}
+
+/// The pause of a schedule, from its three columns.
+pub(super) fn pause(row: &Row<'_>) -> Result<Option<Pause>, HistoryError> {
+    let Some(since) = optional_instant(row, "paused_since")? else {
+        return Ok(None);
+    };
+    Ok(Some(Pause { since, until: optional_instant(row, "paused_until")?, note: get(row, "pause_note")? }))
+}
+
+fn open(row: &Row<'_>) -> Result<OpenOccurrence, HistoryError> {
+    Ok(OpenOccurrence {
+        key: key(row)?,
+        workflow_id: parsed(row, "workflow_id", |text| WorkflowId::new(text).ok())?,
+        trigger: parsed(row, "trigger", Trigger::from_word)?,
+        status: parsed(row, "status", Status::from_word)?,
+        at: instant(row, "decided_at")?,
+        attempt_number: get(row, "attempts")?,
+        first_attempt_at: optional_instant(row, "first_begun_at")?,
+        attempt_begun_at: optional_instant(row, "begun_at")?,
+        attempt_outcome: optional(row, "outcome", AttemptOutcome::from_word)?,
+        run_id: optional(row, "run_id", |text| RunId::new(text).ok())?,
+        parameters: optional_json(row, "parameters")?,
+    })
+}
+
+/// The name of an occurrence, from its four columns.
+pub(super) fn key(row: &Row<'_>) -> Result<OccurrenceKey, HistoryError> {
+    Ok(OccurrenceKey {
+        instance: parsed(row, "instance", |text| Instance::new(text).ok())?,
+        schedule: parsed(row, "schedule", |text| ScheduleId::new(text).ok())?,
+        scheduled_for: instant(row, "scheduled_for")?,
+        suffix: get(row, "suffix")?,
+    })
+}
