@@ -23,7 +23,7 @@ use crate::{
     },
     dispatch::Dispatcher,
     engine::{Action, Engine, Event, Turn, change::Pause, event::RequestId},
-    history::{History, HistoryError},
+    history::{Durable, History, HistoryError},
     ids::{OccurrenceKey, ScheduleId},
 };
 
@@ -39,7 +39,7 @@ const CLOCK_SLEW_PER_MILLE_MAX: i64 = 1;
 pub enum LoopError {
     /// A row could not be written, and never will be. Nothing was done that it would have recorded.
     #[error("the history cannot be written")]
-    History(#[source] HistoryError),
+    History(#[source] Arc<HistoryError>),
     /// The kernel's timer failed.
     #[error("the timer failed")]
     Timer(#[source] io::Error),
@@ -88,7 +88,7 @@ pub struct EventLoop {
 }
 
 struct Commit {
-    durable: oneshot::Receiver<Result<(), HistoryError>>,
+    durable: Durable,
     actions: Vec<Action>,
 }
 
@@ -160,7 +160,11 @@ impl EventLoop {
     ///
     /// # Errors
     /// As [`EventLoop::run`]; the inner error is the engine's refusal.
-    pub async fn trigger(&mut self, schedule: ScheduleId, parameters: serde_json::Map<String, serde_json::Value>) -> Result<Result<OccurrenceKey, String>, LoopError> {
+    pub async fn trigger(
+        &mut self,
+        schedule: ScheduleId,
+        parameters: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Result<OccurrenceKey, String>, LoopError> {
         let request = self.next_request();
         let (answer, mut answered) = oneshot::channel();
         self.answers.insert(request, answer);
@@ -200,7 +204,7 @@ impl EventLoop {
         Ok(())
     }
 
-    fn done(&mut self, committed: Result<Vec<Action>, HistoryError>) -> Result<(), LoopError> {
+    fn done(&mut self, committed: Result<Vec<Action>, Arc<HistoryError>>) -> Result<(), LoopError> {
         self.act(committed.map_err(LoopError::History)?);
         Ok(())
     }
@@ -290,12 +294,11 @@ impl EventLoop {
 }
 
 /// The deeds of the oldest turn, once its rows are durable; never, while nothing is on its way.
-async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, HistoryError> {
+async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, Arc<HistoryError>> {
     let Some(commit) = commits.front_mut() else { return std::future::pending().await };
     let durable = (&mut commit.durable).await;
     let actions = commits.pop_front().map(|commit| commit.actions).unwrap_or_default();
-    // A writer that dropped the answer has ended; it never acknowledged the rows.
-    durable.unwrap_or(Err(HistoryError::Closed)).map(|()| actions)
+    durable.map(|()| actions)
 }
 
 fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Event, String> {

@@ -33,7 +33,12 @@ pub fn change(change: &Change) {
             match status {
                 Status::Completed if reason.is_none() => tracing::info!(occurrence = %key, "completed"),
                 Status::Completed => tracing::warn!(occurrence = %key, reason, "completed"),
-                Status::Failed | Status::Terminated | Status::TimedOut | Status::Missed | Status::Refused | Status::Unknown => {
+                Status::Failed
+                | Status::Terminated
+                | Status::TimedOut
+                | Status::Missed
+                | Status::Refused
+                | Status::Unknown => {
                     tracing::error!(occurrence = %key, reason, "{status}");
                 }
                 Status::Canceled | Status::Skipped => tracing::warn!(occurrence = %key, reason, "{status}"),
@@ -46,7 +51,9 @@ pub fn change(change: &Change) {
             let run_id = run_id.as_ref().map(ToString::to_string);
             match outcome {
                 AttemptOutcome::Started => tracing::info!(occurrence = %key, attempt = number, run_id, "started"),
-                outcome => tracing::warn!(occurrence = %key, attempt = number, http_status, message, "the start was {outcome}"),
+                outcome => {
+                    tracing::warn!(occurrence = %key, attempt = number, http_status, message, "the start was {outcome}")
+                }
             }
         }
         Change::RunReported { key, report, .. } if !report.is_over() => {
@@ -61,7 +68,10 @@ pub fn change(change: &Change) {
             _ => tracing::info!("{kind}: {text}"),
         },
         Change::Defined { schedule, definition: None, .. } => tracing::info!(%schedule, "gone from the file"),
-        Change::Defined { .. } | Change::AccountedThrough { .. } | Change::AttemptBegun { .. } | Change::RunReported { .. } => {}
+        Change::Defined { .. }
+        | Change::AccountedThrough { .. }
+        | Change::AttemptBegun { .. }
+        | Change::RunReported { .. } => {}
     }
 }
 

@@ -4,21 +4,32 @@
 //! which is cancelled when the clock is set. So there is no tick, and no sleep whose length could turn out wrong: an idle
 //! daemon does not wake up. What time it is then is not decided here: whoever waited reads the clock again.
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, RawFd},
+};
 
 use chrono::{DateTime, Utc};
-use nix::{
-    sys::{
-        time::TimeSpec,
-        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-    },
+use nix::sys::{
+    time::TimeSpec,
+    timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
 use tokio::io::unix::AsyncFd;
+
+/// The kernel's timer. tokio wants the descriptor as a number, nix lends it.
+#[derive(Debug)]
+struct Kernel(TimerFd);
+
+impl AsRawFd for Kernel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
 
 /// A wait for one instant at a time.
 #[derive(Debug)]
 pub struct WallTimer {
-    timer: AsyncFd<TimerFd>,
+    timer: AsyncFd<Kernel>,
     armed: Option<DateTime<Utc>>,
 }
 
@@ -27,9 +38,13 @@ impl WallTimer {
     ///
     /// # Errors
     /// The kernel gives no timer (no file descriptors left), or there is no runtime.
+    #[expect(
+        deprecated,
+        reason = "its successor is `unsafe`; what that guards against, a descriptor that changes, cannot happen here"
+    )]
     pub fn new() -> io::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        Ok(Self { timer: AsyncFd::new(timer)?, armed: None })
+        Ok(Self { timer: AsyncFd::new(Kernel(timer))?, armed: None })
     }
 
     /// Waits for `instant` from now on, in place of what it waited for; `None`: for nothing.
@@ -45,12 +60,12 @@ impl WallTimer {
                 // Zero would disarm; an instant before 1970 is as due as any other that has passed.
                 let seconds = instant.timestamp().max(1);
                 let nanos = i64::from(instant.timestamp_subsec_nanos());
-                self.timer.get_ref().set(
+                self.timer.get_ref().0.set(
                     Expiration::OneShot(TimeSpec::new(seconds, nanos)),
                     TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET,
                 )?;
             }
-            None => self.timer.get_ref().unset()?,
+            None => self.timer.get_ref().0.unset()?,
         }
         self.armed = instant;
         Ok(())
@@ -65,7 +80,7 @@ impl WallTimer {
     pub async fn woken(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.timer.readable().await?;
-            if let Ok(read) = ready.try_io(|timer| timer.get_ref().wait().map_err(io::Error::from)) {
+            if let Ok(read) = ready.try_io(|timer| timer.get_ref().0.wait().map_err(io::Error::from)) {
                 self.armed = None;
                 return read;
             }

@@ -41,7 +41,8 @@ impl Shared {
                     (failed_looks, not_found_looks) = (0, 0);
                     let over = report.is_over();
                     let news = told.as_ref().is_none_or(|told| {
-                        (&told.status, told.retry_pending, told.attempt) != (&report.status, report.retry_pending, report.attempt)
+                        (&told.status, told.retry_pending, told.attempt)
+                            != (&report.status, report.retry_pending, report.attempt)
                     });
                     if over || news {
                         told = Some(report.clone());
@@ -68,7 +69,6 @@ impl Shared {
 
     /// A brief look; at the end of the run, a full one.
     async fn look(&self, run_id: &RunId) -> Result<RunReport, crate::skyvern::ApiError> {
-        let Ok(_place) = self.places.acquire().await else { return std::future::pending().await };
         let brief = self.client.get_run(run_id, Detail::Brief).await?;
         if !brief.is_over() {
             return Ok(brief);

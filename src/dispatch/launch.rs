@@ -12,24 +12,31 @@ use crate::{
 impl Shared {
     pub(super) async fn launch(&self, launch: Launch) {
         let Launch { key, attempt, schedule, parameters } = launch;
+        let metadata = occurrence_metadata(&key);
         let start = StartRun {
-            workflow_id: schedule.workflow_id.clone(),
-            parameters,
-            run_options: schedule.run_options.clone(),
-            run_metadata: occurrence_metadata(&key),
+            workflow_id: &schedule.workflow_id,
+            parameters: &parameters,
+            run_options: &schedule.run_options,
+            run_metadata: &metadata,
+            secrets: &[],
         };
+        let advised = |message: String, hint: &str| format!("{message}; {hint}");
         let reply = match self.client.start_run(&start).await {
-            StartReply::Started(report) => LaunchReply::Started(Box::new(report)),
-            StartReply::Refused { http_status, message } => LaunchReply::Refused { http_status, message },
-            StartReply::NotStarted { retry_after, http_status, message } => {
-                LaunchReply::NotStarted { retry_after, http_status, message }
+            StartReply::Started(report) => LaunchReply::Started(report),
+            StartReply::Refused { http_status, message, hint } => {
+                LaunchReply::Refused { http_status: Some(http_status), message: advised(message, hint) }
             }
-            StartReply::Unknown { http_status, message } => LaunchReply::Unknown { http_status, message },
+            StartReply::NotStarted { retry_after, http_status, message, hint } => {
+                LaunchReply::NotStarted { retry_after, http_status, message: advised(message, hint) }
+            }
+            StartReply::Unknown { http_status, message, hint } => {
+                LaunchReply::Unknown { http_status, message: advised(message, hint) }
+            }
         };
         let started = matches!(reply, LaunchReply::Started(_));
         self.tell(Event::LaunchEnded { key: key.clone(), attempt, reply }).await;
         if started {
-            self.warn_of_dropped(key, &start).await;
+            self.warn_of_dropped(key, &schedule.workflow_id, &parameters).await;
         }
     }
 }

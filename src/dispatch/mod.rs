@@ -8,21 +8,18 @@ mod launch;
 mod settle;
 mod workflows;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
     engine::{Action, Event},
-    history::Reader,
     ids::{OccurrenceKey, RunId},
     skyvern::Client,
 };
 use workflows::Workflows;
 
-/// Requests about runs that are going (polls, cancels, looks) at one time; starts have a bound of their own.
-const REQUESTS_IN_FLIGHT_MAX: usize = 32;
 /// How often a cancel is tried.
 const CANCEL_ATTEMPTS_MAX: u32 = 5;
 
@@ -46,25 +43,23 @@ pub struct Dispatcher {
 struct Shared {
     client: Client,
     clock: Arc<dyn Clock>,
-    history: Reader,
+    state_dir: PathBuf,
     patience: Patience,
     events: mpsc::Sender<Event>,
-    places: Semaphore,
     workflows: Workflows,
 }
 
 impl Dispatcher {
-    /// A dispatcher that reports to `events`.
+    /// A dispatcher that reports to `events`. The history in `state_dir` is only read, to tell whose run is whose.
     #[must_use]
     pub fn new(
         client: Client,
         clock: Arc<dyn Clock>,
-        history: Reader,
+        state_dir: PathBuf,
         patience: Patience,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let places = Semaphore::new(REQUESTS_IN_FLIGHT_MAX);
-        let shared = Shared { client, clock, history, patience, events, places, workflows: Workflows::default() };
+        let shared = Shared { client, clock, state_dir, patience, events, workflows: Workflows::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -100,7 +95,6 @@ impl Shared {
     /// Cancelling is a wish: what became of it is seen where the run is followed.
     async fn cancel(&self, key: OccurrenceKey, run_id: RunId) {
         for attempt in 1..=CANCEL_ATTEMPTS_MAX {
-            let Ok(_place) = self.places.acquire().await else { return };
             match self.client.cancel_run(&run_id).await {
                 Ok(()) => return,
                 Err(error) if error.is_passing() && attempt < CANCEL_ATTEMPTS_MAX => {

@@ -2,8 +2,7 @@
 //!
 //! What to look at, for how long, and what follows from it, is decided there.
 
-use chrono::DateTime;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use crate::{
     clock::delta,
@@ -13,8 +12,9 @@ use crate::{
         event::Settle,
         settle::{Candidate, Inquiry, Seen, Step},
     },
-    ids::OccurrenceKey,
-    skyvern::{ApiError, RunFilter, RunListEntry, TAG_KEY, tag_value},
+    history::Reader,
+    ids::{OccurrenceKey, WorkflowId},
+    skyvern::{ApiError, ApiErrorKind, RunFilter, RunListEntry, TAG_KEY, TagSearch, tag_value},
 };
 
 /// Rows of a workflow's list of runs that are looked through, at most: pages of this size, and so many of them.
@@ -41,7 +41,7 @@ impl Shared {
                     tokio::time::sleep(wait).await;
                     continue;
                 }
-                Step::AskWhetherTagsWork => self.client.tag_search_works(&settle.workflow_id).await.map(Seen::TagsWork),
+                Step::AskWhetherTagsWork => self.tags_work(&settle.workflow_id).await.map(Seen::TagsWork),
                 Step::SearchByTag => {
                     let tag = Some((TAG_KEY.to_owned(), tag_value(&key)));
                     self.runs(&settle, RunFilter { tag, ..RunFilter::default() }, 1).await.map(Seen::Tagged)
@@ -56,15 +56,37 @@ impl Shared {
         }
     }
 
+    /// Without proof, the list of the workflow's runs is looked through instead.
+    async fn tags_work(&self, workflow: &WorkflowId) -> Result<bool, ApiError> {
+        match self.client.tag_search(workflow).await {
+            Ok(search) => Ok(search == TagSearch::Works),
+            // An organisation may be kept from searching by tag while its key is good.
+            Err(error) if error.kind == ApiErrorKind::Unauthorized => self.client.check_key().await.map(|_| false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn listed(&self, settle: &Settle, since: DateTime<Utc>) -> Result<Vec<Candidate>, ApiError> {
         let filter = RunFilter { created_at_start: Some(since), ..RunFilter::default() };
         let mut candidates = self.runs(settle, filter, PAGES_MAX).await?;
+        candidates.retain(|run| !run.taken && run.by_api && run.created_at.is_none_or(|at| at >= since));
         for candidate in &mut candidates {
-            // A tag of another occurrence says whose it is.
-            if !candidate.taken
-                && let Some(tags) = self.client.run_tags(&candidate.run_id).await?
-            {
-                candidate.taken = tags.get(TAG_KEY).is_some_and(|value| *value != tag_value(&settle.key));
+            // A tag of another occurrence says whose it is. Servers without tags do not have the call.
+            let tags = match self.client.run_tags(&candidate.run_id).await {
+                Ok(tags) => tags,
+                Err(error)
+                    if matches!(
+                        error.kind,
+                        ApiErrorKind::Nonsense | ApiErrorKind::NotFound | ApiErrorKind::Unauthorized
+                    ) =>
+                {
+                    Vec::new()
+                }
+                Err(error) => return Err(error),
+            };
+            candidate.taken = tags.iter().any(|(name, value)| name == TAG_KEY && *value != tag_value(&settle.key));
+            if !candidate.taken {
+                candidate.parameters = self.client.run_parameters(&candidate.run_id).await.ok();
             }
         }
         Ok(candidates)
@@ -73,7 +95,6 @@ impl Shared {
     async fn runs(&self, settle: &Settle, filter: RunFilter, pages_max: u32) -> Result<Vec<Candidate>, ApiError> {
         let mut candidates = Vec::new();
         for page in 1..=pages_max {
-            let Ok(_place) = self.places.acquire().await else { return std::future::pending().await };
             let filter = RunFilter { page, page_size: PAGE_ROWS, ..filter.clone() };
             let rows = self.client.list_workflow_runs(&settle.workflow_id, &filter).await?;
             let last = rows.len() < PAGE_ROWS as usize
@@ -91,14 +112,14 @@ impl Shared {
 
     fn candidate(&self, key: &OccurrenceKey, row: RunListEntry) -> Candidate {
         // A history that cannot be read says nothing: the tag still does.
-        let owner = self.history.occurrence_of_run(&row.run_id).ok().flatten();
+        let owner = Reader::open(&self.state_dir).and_then(|history| history.run(&row.run_id)).ok().flatten();
         Candidate {
-            taken: owner.is_some_and(|owner| owner != key.to_string()),
+            taken: owner.is_some_and(|owner| owner.row.occurrence != *key),
             by_api: row.trigger_type.as_deref().is_none_or(|kind| kind == "api"),
             run_id: row.run_id,
             status: row.status,
             created_at: row.created_at,
-            parameters: row.parameters,
+            parameters: None,
         }
     }
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
 
 use crate::{
     dispatch::Shared,
     engine::Event,
     ids::{OccurrenceKey, WorkflowId},
-    skyvern::StartRun,
 };
 
 /// How long what a workflow declares is taken as it was.
@@ -42,34 +42,31 @@ impl Workflows {
 
 impl Shared {
     /// Tells which of the parameters of a start the server dropped, if any. After the start: a look before it would hold it up.
-    pub(super) async fn warn_of_dropped(&self, key: OccurrenceKey, start: &StartRun) {
-        if start.parameters.is_empty() {
+    pub(super) async fn warn_of_dropped(&self, key: OccurrenceKey, id: &WorkflowId, parameters: &Map<String, Value>) {
+        if parameters.is_empty() {
             return;
         }
         let now = self.clock.now();
-        let declared = match self.workflows.get(&start.workflow_id, now) {
+        let declared = match self.workflows.get(id, now) {
             Some(declared) => declared,
-            None => {
-                let Ok(_place) = self.places.acquire().await else { return };
-                match self.client.get_workflow(&start.workflow_id).await {
-                    Ok(workflow) => {
-                        let keys: Vec<String> = workflow.parameters.into_iter().map(|parameter| parameter.key).collect();
-                        self.workflows.put(&start.workflow_id, now, keys.clone());
-                        keys
-                    }
-                    Err(error) => {
-                        tracing::debug!(occurrence = %key, %error, "what the workflow declares could not be read");
-                        return;
-                    }
+            None => match self.client.get_workflow(id).await {
+                Ok(workflow) => {
+                    let keys: Vec<String> = workflow.parameters.into_iter().map(|parameter| parameter.key).collect();
+                    self.workflows.put(id, now, keys.clone());
+                    keys
                 }
-            }
+                Err(error) => {
+                    tracing::debug!(occurrence = %key, %error, "what the workflow declares could not be read");
+                    return;
+                }
+            },
         };
         let dropped: Vec<&str> =
-            start.parameters.keys().map(String::as_str).filter(|name| !declared.iter().any(|d| d == name)).collect();
+            parameters.keys().map(String::as_str).filter(|name| !declared.iter().any(|d| d == name)).collect();
         if !dropped.is_empty() {
             let text = format!(
                 "{} does not declare {}: the server dropped {}; declare it in the workflow, or remove it from the file",
-                start.workflow_id,
+                id,
                 dropped.join(", "),
                 if dropped.len() == 1 { "it" } else { "them" },
             );

@@ -60,11 +60,22 @@ impl Engine {
     }
 
     /// Kept with the occurrence to the end, since a run without its parameters may well complete, and be wrong.
-    pub(super) fn parameters_dropped(&mut self, now: DateTime<Utc>, key: &OccurrenceKey, text: String, turn: &mut Turn) {
+    pub(super) fn parameters_dropped(
+        &mut self,
+        now: DateTime<Utc>,
+        key: &OccurrenceKey,
+        text: String,
+        turn: &mut Turn,
+    ) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         let warning = Reason::new(ReasonCode::ParametersDropped, text);
         flight.warning = Some(warning.clone());
-        turn.changes.push(Change::StatusChanged { key: key.clone(), status: Status::Running, reason: Some(warning), at: now });
+        turn.changes.push(Change::StatusChanged {
+            key: key.clone(),
+            status: Status::Running,
+            reason: Some(warning),
+            at: now,
+        });
     }
 
     pub(super) fn run_timed_out(&mut self, now: DateTime<Utc>, key: &OccurrenceKey, turn: &mut Turn) {

@@ -13,7 +13,9 @@ use super::{
 use crate::{
     clock::rfc3339,
     ids::{Instance, OccurrenceKey, RunId, ScheduleId, WorkflowId},
-    schedule::{CatchUp, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry, Schedule, Timetable, Zone, cron::CronExpression},
+    schedule::{
+        CatchUp, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry, Schedule, Timetable, Zone, cron::CronExpression,
+    },
 };
 
 /// 2026-11-02 (a Monday) at this time of day, UTC; `+n ` in front: n days later.
@@ -73,7 +75,11 @@ fn told(change: &Change) -> Option<String> {
         Change::Occurred(new) => {
             let reason = new.reason.as_ref().map_or_else(String::new, |reason| format!(" ({})", reason.code));
             let count = if new.count > 1 {
-                format!(" x{} to {}", new.count, rfc3339(new.through.unwrap()).replace("2026-11-", "").replace(":00Z", ""))
+                format!(
+                    " x{} to {}",
+                    new.count,
+                    rfc3339(new.through.unwrap()).replace("2026-11-", "").replace(":00Z", "")
+                )
             } else {
                 String::new()
             };
@@ -84,7 +90,9 @@ fn told(change: &Change) -> Option<String> {
             format!("{} {status}{reason}", short(key))
         }
         Change::AttemptBegun { key, number, .. } => format!("{} attempt {number}", short(key)),
-        Change::AttemptEnded { key, outcome, .. } if *outcome == AttemptOutcome::Unknown => format!("{} unanswered", short(key)),
+        Change::AttemptEnded { key, outcome, .. } if *outcome == AttemptOutcome::Unknown => {
+            format!("{} unanswered", short(key))
+        }
         Change::Defined { schedule, definition, .. } => {
             format!("{schedule} {}", if definition.is_some() { "defined" } else { "gone" })
         }
@@ -248,10 +256,13 @@ fn replies_to_a_start() {
     let mut play = Play::new(vec![schedule("daily", "0 14 * * *", |_| {})], "13:00");
     let refused = LaunchReply::Refused { http_status: Some(404), message: "Workflow not found".to_owned() };
     play.wake("14:00").reply("14:00:01", "daily@14:00", 1, refused);
-    play.expect("daily@14:00 schedule pending\ndaily@14:00 attempt 1\n> launch daily@14:00\ndaily@14:00 refused (refused)");
+    play.expect(
+        "daily@14:00 schedule pending\ndaily@14:00 attempt 1\n> launch daily@14:00\ndaily@14:00 refused (refused)",
+    );
 
     // Not started: tried again, and given up when the window closes.
-    let mut play = Play::new(vec![schedule("daily", "0 14 * * *", |p| p.catch_up_window = Duration::from_secs(10))], "13:00");
+    let mut play =
+        Play::new(vec![schedule("daily", "0 14 * * *", |p| p.catch_up_window = Duration::from_secs(10))], "13:00");
     play.wake("14:00").transcript.clear();
     play.not_started("14:00:01", "daily@14:00", 1).expect("daily@14:00 pending (not_started)");
     // An answer to another attempt is none.
@@ -262,7 +273,11 @@ fn replies_to_a_start() {
     // Retry-After is honoured.
     let mut play = Play::new(vec![schedule("daily", "0 14 * * *", |_| {})], "13:00");
     play.wake("14:00");
-    let busy = LaunchReply::NotStarted { retry_after: Some(Duration::from_secs(30)), http_status: Some(429), message: String::new() };
+    let busy = LaunchReply::NotStarted {
+        retry_after: Some(Duration::from_secs(30)),
+        http_status: Some(429),
+        message: String::new(),
+    };
     play.reply("14:00:01", "daily@14:00", 1, busy);
     assert!(play.engine.next_wake().unwrap() >= at("14:00:31"));
 }
@@ -334,7 +349,9 @@ fn overlap() {
         .wake("16:00")
         .expect("hourly@15:00 skipped (superseded)\nhourly@16:00 schedule pending (overlap)")
         .reported("16:30", "hourly@14:00", "wr_1", "canceled")
-        .expect("hourly@14:00 canceled (canceled)\nhourly@16:00 pending\nhourly@16:00 attempt 1\n> launch hourly@16:00");
+        .expect(
+            "hourly@14:00 canceled (canceled)\nhourly@16:00 pending\nhourly@16:00 attempt 1\n> launch hourly@16:00",
+        );
     // Due before the start was answered: cancelled as soon as there is a run.
     let mut play = Play::new(vec![schedule("hourly", "0 * * * *", |p| p.overlap = Overlap::CancelRunning)], "13:30");
     play.wake("14:00").wake("15:00").transcript.clear();
@@ -413,7 +430,10 @@ fn restart_goes_on_where_it_was() {
         play.expect(expected);
         play
     };
-    check(open("hourly@14:00", Status::Running, 1, Some(AttemptOutcome::Started), Some("wr_1")), "> follow hourly@14:00 wr_1");
+    check(
+        open("hourly@14:00", Status::Running, 1, Some(AttemptOutcome::Started), Some("wr_1")),
+        "> follow hourly@14:00 wr_1",
+    );
     check(open("hourly@14:00", Status::Pending, 0, None, None), "hourly@14:00 attempt 1\n> launch hourly@14:00");
     let unanswered = "hourly@14:00 unanswered\nhourly@14:00 launching (no_answer)\n> settle hourly@14:00";
     // While it is being looked for, what is due of its schedule is held back, and caught up afterwards.
@@ -427,14 +447,18 @@ fn restart_goes_on_where_it_was() {
 #[test]
 fn edits_start_from_now() {
     // While the daemon was down.
-    let memory = Memory { schedules: vec![known("a", "0 * * * *", "10:00"), known("b", "0 * * * *", "10:00")], ..Memory::default() };
-    Play::with(|_| {}, vec![schedule("a", "30 * * * *", |_| {}), schedule("c", "0 * * * *", |_| {})], memory, "12:40").expect(
-        "a@11:00 schedule missed (superseded) x2 to 02T12:00
+    let memory = Memory {
+        schedules: vec![known("a", "0 * * * *", "10:00"), known("b", "0 * * * *", "10:00")],
+        ..Memory::default()
+    };
+    Play::with(|_| {}, vec![schedule("a", "30 * * * *", |_| {}), schedule("c", "0 * * * *", |_| {})], memory, "12:40")
+        .expect(
+            "a@11:00 schedule missed (superseded) x2 to 02T12:00
          a defined
          c defined
          b@11:00 schedule missed (superseded) x2 to 02T12:00
          b gone",
-    );
+        );
     // While it runs.
     let mut play = Play::new(vec![schedule("a", "0 * * * *", |_| {}), schedule("b", "0 * * * *", |_| {})], "12:40");
     let new = vec![Arc::new(schedule("a", "30 12 * * *", |_| {})), Arc::new(schedule("c", "0 * * * *", |_| {}))];
@@ -502,7 +526,8 @@ fn retries_of_runs() {
 
 #[test]
 fn a_run_that_takes_too_long_is_cancelled() {
-    let mut play = Play::new(vec![schedule("daily", "0 14 * * *", |p| p.run_timeout = Some(Duration::from_secs(300)))], "13:00");
+    let mut play =
+        Play::new(vec![schedule("daily", "0 14 * * *", |p| p.run_timeout = Some(Duration::from_secs(300)))], "13:00");
     play.wake("14:00").started("14:00:01", "daily@14:00", "wr_1").transcript.clear();
     assert_eq!(play.engine.next_wake(), Some(at("14:05")));
     play.wake("14:05").expect("daily@14:00 running (canceled)\n> cancel daily@14:00 wr_1");
@@ -531,12 +556,20 @@ fn manual_starts() {
 #[test]
 fn places_are_bounded_and_shared() {
     let many = |id: &str| schedule(id, "*/5 * * * *", |p| (p.overlap, p.catch_up) = (Overlap::Allow, CatchUp::All));
-    let memory = Memory { schedules: vec![known("backlog", "*/5 * * * *", "12:00"), known("zz", "*/5 * * * *", "12:55")], ..Memory::default() };
+    let memory = Memory {
+        schedules: vec![known("backlog", "*/5 * * * *", "12:00"), known("zz", "*/5 * * * *", "12:55")],
+        ..Memory::default()
+    };
     let mut play = Play::with(|o| o.launches_in_flight_max = 3, vec![many("backlog"), many("zz")], memory, "13:00");
     let launches: Vec<&String> = play.transcript.iter().filter(|line| line.starts_with("> launch")).collect();
-    assert_eq!(launches, ["> launch backlog@12:05", "> launch zz@13:00", "> launch backlog@12:10"], "one with a backlog does not starve the other");
+    assert_eq!(
+        launches,
+        ["> launch backlog@12:05", "> launch zz@13:00", "> launch backlog@12:10"],
+        "one with a backlog does not starve the other"
+    );
     play.transcript.clear();
-    play.started("13:00:01", "zz@13:00", "wr_1").expect("zz@13:00 running\nbacklog@12:15 attempt 1\n> follow zz@13:00 wr_1\n> launch backlog@12:15");
+    play.started("13:00:01", "zz@13:00", "wr_1")
+        .expect("zz@13:00 running\nbacklog@12:15 attempt 1\n> follow zz@13:00 wr_1\n> launch backlog@12:15");
 }
 
 #[test]

@@ -91,9 +91,12 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
-    /// For `map_err`.
+    /// For `map_err`. SQLite's words for a file that it cannot make sense of become our own.
     pub(super) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| Self::Sqlite { doing, source }
+        move |source| match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(source.to_string()),
+            _ => Self::Sqlite { doing, source },
+        }
     }
 
     /// Whether the same may succeed later without anything being changed in the database or the program: the disk is full
@@ -146,9 +149,6 @@ impl HistoryError {
                     "another program holds the database: look for an open transaction in sqlite3"
                 }
                 ErrorCode::SystemIoFailure => "look at the disk: the system's log (dmesg) says more",
-                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                    "stop the daemon, copy the files history.db* away, then try sqlite3's .recover or restore a backup"
-                }
                 _ => return None,
             },
             Self::Migration(_) | Self::Missing { .. } | Self::Duplicate(_) | Self::Closed | Self::Thread(_) => {

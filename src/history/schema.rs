@@ -29,7 +29,7 @@ pub(super) fn known_version() -> usize {
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), HistoryError> {
     check(connection)?;
     MIGRATIONS.to_latest(connection).map_err(|error| match error {
-        rusqlite_migration::Error::RusqliteError { err, .. } => HistoryError::Sqlite { doing: "migrate", source: err },
+        rusqlite_migration::Error::RusqliteError { err, .. } => HistoryError::sqlite("migrate")(err),
         other => HistoryError::Migration(other.to_string()),
     })
 }

@@ -61,7 +61,7 @@ impl Store {
     fn set_up(connection: Connection, options: &HistoryOptions, lock: Option<Lock>) -> Result<Self, HistoryError> {
         let mut store = Self { connection, options: *options, _lock: lock };
         // Before the first write, so that a foreign or newer database is left as it was.
-        schema::check(&store.connection).map_err(damaged)?;
+        schema::check(&store.connection)?;
         schema::set_up_writer(&store.connection).map_err(HistoryError::sqlite("open"))?;
         schema::migrate(&mut store.connection)?;
         Ok(store)
@@ -137,8 +137,7 @@ impl Store {
         let answer: String = self
             .connection
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(HistoryError::sqlite("read"))
-            .map_err(damaged)?;
+            .map_err(HistoryError::sqlite("read"))?;
         if answer == "ok" { Ok(()) } else { Err(HistoryError::Damaged(answer)) }
     }
 
@@ -146,19 +145,6 @@ impl Store {
     #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
-    }
-}
-
-/// SQLite's words for "this is not a database" and "malformed" as our own.
-fn damaged(error: HistoryError) -> HistoryError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    match &error {
-        HistoryError::Sqlite { source, .. }
-            if matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) =>
-        {
-            HistoryError::Damaged(source.to_string())
-        }
-        _ => error,
     }
 }
 

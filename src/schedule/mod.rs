@@ -9,6 +9,7 @@ pub mod interval;
 pub mod policy;
 pub mod upcoming;
 mod wall;
+pub mod warnings;
 pub mod zone;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use cron::{CronError, CronExpression};
 pub use definition::Definition;
 pub use policy::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
 pub use upcoming::{DefinitionError, Timetable, TimetableError};
+pub use warnings::{Warning, WarningKind, warnings};
 pub use zone::{LocalTime, Zone};
 
 /// One `[[schedule]]` of the file, checked.

@@ -30,10 +30,14 @@ struct Inner {
     ends_at: Option<i64>,
 }
 
+/// What decides when it is due. Instants are in seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Cadence {
+pub(super) enum Cadence {
+    /// By the clocks of the zone.
     Cron { expression: CronExpression, gap: Gap, fold: Fold },
+    /// At `first`, and every `seconds` from then on.
     Interval { seconds: i64, first: i64 },
+    /// Once.
     Once { at: i64 },
 }
 
@@ -151,6 +155,18 @@ impl Timetable {
             Cadence::Cron { expression, .. } => Some(expression),
             Cadence::Interval { .. } | Cadence::Once { .. } => None,
         }
+    }
+
+    /// What decides when it is due.
+    pub(super) fn cadence(&self) -> &Cadence {
+        &self.0.cadence
+    }
+
+    /// Whether an instant is between `starts_at` and `ends_at`.
+    pub(super) fn is_active(&self, instant: DateTime<Utc>) -> bool {
+        let seconds = instant.timestamp();
+        self.0.starts_at.is_none_or(|starts_at| starts_at <= seconds)
+            && self.0.ends_at.is_none_or(|ends_at| seconds <= ends_at)
     }
 
     /// The first occurrence strictly after `instant`; `None` where there is none any more.
@@ -313,30 +329,6 @@ impl Timetable {
             Cadence::Once { at } => (after < *at).then_some(*at),
         };
         found.filter(|found| inner.ends_at.is_none_or(|ends_at| *found <= ends_at))
-    }
-
-    /// placeholder
-    #[must_use]
-    pub fn previous_before(&self, _instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        None
-    }
-
-    /// placeholder
-    #[must_use]
-    pub fn count_between(&self, _after: DateTime<Utc>, _until: DateTime<Utc>) -> u64 {
-        0
-    }
-
-    /// placeholder
-    #[must_use]
-    pub fn dropped_between(&self, _after: DateTime<Utc>, _until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        Vec::new()
-    }
-
-    /// placeholder
-    #[must_use]
-    pub fn definition(&self, enabled: bool) -> super::Definition {
-        super::Definition { enabled, ..super::Definition::default() }
     }
 }
 

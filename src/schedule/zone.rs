@@ -130,8 +130,8 @@ impl Zone {
 
     /// A zone by the rules that chrono-tz carries, [`Zone::BUNDLED_RELEASE`]; `None`: it has no such zone.
     ///
-    /// The crate does not hand out its table, so it is asked twice a day, which no clock change escapes that lasts half a
-    /// day, and each change is then found by halving.
+    /// The crate does not hand out its table, so it is asked for every other day (no two clock changes in it are closer
+    /// than six), and each change is then found by halving.
     #[must_use]
     pub fn bundled(name: &str) -> Option<Self> {
         let rules: chrono_tz::Tz = name.parse().ok()?;
@@ -145,7 +145,7 @@ impl Zone {
         let mut changes = Vec::new();
         let (mut at, mut before) = (CALENDAR.start, first_offset);
         while at < end {
-            let step = at + DAY_SECONDS / 2;
+            let step = at + 2 * DAY_SECONDS;
             let after = offset_at(step);
             if after != before {
                 // `low` has the old offset, `high` another one.
@@ -328,14 +328,13 @@ impl Zone {
     }
 
     /// Where an instant lies, and up to where that holds.
-    #[expect(clippy::cast_possible_truncation, reason = "the calendar's end is checked before")]
     #[inline]
     pub(super) fn stretch(&self, at: i64) -> Stretch {
         if !CALENDAR.contains(&at) {
             return Stretch::Outside;
         }
         let Rules { calm, index, .. } = &*self.0;
-        let mut position = usize::from(index[(at >> BUCKET_BITS) as usize]);
+        let mut position = usize::from(index[usize::try_from(at >> BUCKET_BITS).unwrap_or_default()]);
         while calm[position].until <= at {
             position += 1;
         }

@@ -3,10 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::{
-    engine::change::{Memory, NoteKind, Pause},
-    history::HistoryError,
-};
+use crate::engine::change::{Memory, NoteKind, Pause};
 
 /// Applies the changes after `daily` was defined; the JSON of `show` for `key` must have all of `expected`.
 fn check(name: &str, changes: &[Change], shown: &OccurrenceKey, expected: &Value) {

@@ -24,6 +24,7 @@ const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AU
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 const DAY_OF_MONTH: usize = 2;
+const MONTH: usize = 3;
 const DAY_OF_WEEK: usize = 4;
 /// The order of the text.
 const FIELDS: [Field; 5] = [
@@ -247,8 +248,10 @@ fn fields_to_expression(text: &str, whole: Piece<'_>, fields: &[Piece<'_>]) -> R
     };
     debug_assert!(minute.items > 0 && month.items > 0 && minutes != 0 && hours != 0);
     if expression.next_local(0).is_none() {
-        let span = fields[DAY_OF_MONTH].start..fields[3].span().end;
-        return Err(Refusal { span, kind: Kind::NeverDue, replacement: None });
+        // Days of a month that is shorter: its last one was probably meant.
+        let span = fields[DAY_OF_MONTH].start..fields[MONTH].span().end;
+        let replacement = Some(format!("L {}", fields[MONTH].text));
+        return Err(Refusal { span, kind: Kind::NeverDue, replacement });
     }
     Ok(expression)
 }
@@ -424,7 +427,7 @@ fn step<'a>(field: &Field, piece: Piece<'a>) -> Result<(u32, Piece<'a>), Refusal
 fn range(index: usize, whole: Piece<'_>, from: Piece<'_>, to: Piece<'_>) -> Result<(u32, u32), Refusal> {
     let field = &FIELDS[index];
     if from.text.is_empty() {
-        return Err(whole.refuse(Kind::Sign { field: field.name }));
+        return Err(whole.replace(Kind::Sign { field: field.name }, to.text));
     }
     if to.text.is_empty() {
         return Err(whole.refuse(Kind::Range { field: field.name, text: whole.text.to_owned() }));
@@ -455,7 +458,7 @@ fn value(field: &Field, piece: Piece<'_>) -> Result<u32, Refusal> {
         return Err(piece.refuse(Kind::NotAValue { field: field.name, text: String::new() }));
     }
     if text.starts_with(['+', '-']) {
-        return Err(piece.refuse(Kind::Sign { field: field.name }));
+        return Err(piece.replace(Kind::Sign { field: field.name }, &text[1..]));
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return match text.parse() {

@@ -76,6 +76,11 @@ impl CronExpression {
         Some(day * DAY_SECONDS + i64::from(self.last_minute) * 60)
     }
 
+    /// Whether a wall-clock time is the beginning of a matching minute.
+    pub(in crate::schedule) fn matches_local(&self, local: i64) -> bool {
+        self.next_local(local - 1) == Some(local)
+    }
+
     /// How many matching wall-clock times there are after `after`, up to and including `until`. Does not list them.
     pub(in crate::schedule) fn count_local(&self, after: i64, until: i64) -> u64 {
         if until <= after {

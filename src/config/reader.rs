@@ -1,0 +1,240 @@
+//! From the TOML tree to raw shapes: which keys a table has, and of which type each value is. Unknown keys and wrong types
+//! become problems; what was read well goes on to the checks, so that one pass over the file finds everything.
+//!
+//! What a value means is decided by the files that declare the shapes.
+
+use std::ops::Range;
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    keys,
+    problem::{Code, LineIndex, Place, Problem, Severity},
+};
+
+/// A value with its place, and the place of its key.
+#[derive(Debug, Clone)]
+pub(super) struct At<T> {
+    pub value: T,
+    pub span: Range<usize>,
+    pub key: Range<usize>,
+}
+
+/// A problem whose place is still in bytes.
+#[derive(Debug)]
+struct Draft {
+    problem: Problem,
+    span: Option<Range<usize>>,
+    related: Option<(Range<usize>, &'static str)>,
+}
+
+/// What is known while the file is read: its text, and the problems so far.
+#[derive(Debug)]
+pub(super) struct Reading<'t> {
+    pub text: &'t str,
+    /// The id of the schedule that is being read.
+    pub schedule: Option<String>,
+    drafts: Vec<Draft>,
+    hidden: Vec<Range<usize>>,
+}
+
+impl<'t> Reading<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, schedule: None, drafts: Vec::new(), hidden: Vec::new() }
+    }
+
+    /// Adds a problem at a place.
+    pub(super) fn add(&mut self, span: &Range<usize>, problem: Problem) {
+        self.add_related(span, problem, None);
+    }
+
+    /// Adds a problem at a place, with another place that matters.
+    pub(super) fn add_related(
+        &mut self,
+        span: &Range<usize>,
+        problem: Problem,
+        related: Option<(Range<usize>, &'static str)>,
+    ) {
+        let schedule = problem.schedule.clone().or_else(|| self.schedule.clone());
+        self.drafts.push(Draft { problem: Problem { schedule, ..problem }, span: Some(span.clone()), related });
+    }
+
+    /// What lies there may be a secret: it is blanked out wherever the text is shown.
+    pub(super) fn hide(&mut self, span: &Range<usize>) {
+        self.hidden.push(span.clone());
+    }
+
+    /// Whether any error was found so far.
+    pub(super) fn has_errors(&self) -> bool {
+        self.drafts.iter().any(|draft| draft.problem.severity == Severity::Error)
+    }
+
+    /// Leaves out what only follows from the syntax errors: problems on their lines, and keys that are missing because
+    /// their line could not be read.
+    pub(super) fn drop_consequences_of_syntax_errors(&mut self) {
+        let index = LineIndex::new(self.text);
+        let line = |draft: &Draft| draft.span.as_ref().map(|span| index.place(span).line);
+        let broken: Vec<_> = self.drafts.iter().filter(|draft| draft.problem.code == Code::Syntax).map(line).collect();
+        if broken.is_empty() {
+            return;
+        }
+        self.drafts.retain(|draft| {
+            draft.problem.code == Code::Syntax
+                || !(matches!(draft.problem.code, Code::MissingKey | Code::Conflict) || broken.contains(&line(draft)))
+        });
+    }
+
+    /// The problems in the order of their places, and the text with secrets blanked out.
+    pub(super) fn finish(self) -> (Vec<Problem>, String) {
+        let index = LineIndex::new(self.text);
+        let place = |span: &Range<usize>| -> Place { index.place(span) };
+        let mut list: Vec<Problem> = self
+            .drafts
+            .into_iter()
+            .map(|draft| Problem {
+                place: draft.span.as_ref().map(place),
+                related: draft.related.as_ref().map(|(span, what)| Box::new((place(span), *what))),
+                ..draft.problem
+            })
+            .collect();
+        list.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.span.start));
+        (list, blank_out(self.text, &self.hidden))
+    }
+}
+
+/// Every character of the ranges becomes as many `*` as it has bytes; line breaks stay.
+fn blank_out(text: &str, ranges: &[Range<usize>]) -> String {
+    if ranges.is_empty() {
+        return text.to_owned();
+    }
+    let mut blanked = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        let hidden = character != '\n' && ranges.iter().any(|range| range.contains(&at));
+        if hidden {
+            blanked.extend(std::iter::repeat_n('*', character.len_utf8()));
+        } else {
+            blanked.push(character);
+        }
+    }
+    blanked
+}
+
+/// A type that a value of the file can have.
+pub(super) trait FromToml: Sized {
+    /// What the key takes, to follow "expected".
+    const EXPECTED: &'static str;
+
+    /// Reads the value, or says what is wrong with it.
+    fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self>;
+}
+
+/// A key with its value, on the way to its shape.
+pub(super) struct Entry<'a, 't> {
+    pub key: &'a Spanned<std::borrow::Cow<'t, str>>,
+    pub value: &'a Spanned<DeValue<'t>>,
+}
+
+impl Entry<'_, '_> {
+    /// Reads the value as this type.
+    pub(super) fn read<T: FromToml>(&self, reading: &mut Reading<'_>) -> Option<At<T>> {
+        let span = self.value.span();
+        let value = T::from_toml(self.value.get_ref(), &span, reading)?;
+        Some(At { value, span, key: self.key.span() })
+    }
+}
+
+/// A table whose keys are known.
+pub(super) trait Shape: Default {
+    /// Its name in [`keys`].
+    const TABLE: &'static str;
+    /// Its own keys, without those of its parts.
+    const KEYS: &'static [&'static str];
+
+    /// Takes a value in; `false` if the key is not one of this shape.
+    fn set(&mut self, entry: &Entry<'_, '_>, reading: &mut Reading<'_>) -> bool;
+}
+
+/// Reads a table as a shape; every key that it does not have is a problem.
+pub(super) fn read_shape<S: Shape>(table: &DeTable<'_>, reading: &mut Reading<'_>) -> S {
+    let mut shape = S::default();
+    for (key, value) in table {
+        let entry = Entry { key, value };
+        if !shape.set(&entry, reading) {
+            let span = key.span();
+            if keys::may_hold_a_secret(S::TABLE, key.get_ref()) {
+                reading.hide(&value.span());
+            }
+            reading.add(&span, keys::unknown(S::TABLE, key.get_ref()));
+        }
+    }
+    shape
+}
+
+/// A problem of a value whose type does not fit.
+pub(super) fn wrong_type(expected: &str, value: &DeValue<'_>) -> Problem {
+    let found = match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    };
+    Problem::error(Code::WrongType, format!("expected {expected}, found {found}"))
+}
+
+/// Declares a shape: a struct with one optional field for each key, the list of its keys, and the way from a table to it.
+macro_rules! shape {
+    (
+        $(#[$meta:meta])*
+        $name:ident as $table:literal {
+            $($(#[$field_meta:meta])* $field:ident: $kind:ty,)*
+        }
+        $(with { $($part:ident: $shape:ty,)* })?
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default)]
+        pub(super) struct $name {
+            $($(#[$field_meta])* pub $field: Option<$crate::config::reader::At<$kind>>,)*
+            $($(pub $part: $shape,)*)?
+        }
+
+        impl $crate::config::reader::Shape for $name {
+            const TABLE: &'static str = $table;
+            const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            fn set(
+                &mut self,
+                entry: &$crate::config::reader::Entry<'_, '_>,
+                reading: &mut $crate::config::reader::Reading<'_>,
+            ) -> bool {
+                match entry.key.get_ref().as_ref() {
+                    $(stringify!($field) => {
+                        self.$field = entry.read(reading);
+                        true
+                    })*
+                    _ => false $($(|| self.$part.set(entry, reading))*)?,
+                }
+            }
+        }
+    };
+}
+
+pub(super) use shape;
+
+#[cfg(test)]
+mod tests {
+    use super::blank_out;
+
+    #[test]
+    fn secrets_are_blanked_out_byte_for_byte() {
+        let text = "a = 'ä\nb'\nc";
+        let blanked = blank_out(text, std::slice::from_ref(&(4..10)));
+        assert_eq!(blanked, "a = ***\n**\nc");
+        assert_eq!(blanked.len(), text.len());
+    }
+}

@@ -1,0 +1,1 @@
+//! Sources of zone rules, in folders that the tests make.

@@ -1,0 +1,1 @@
+//! Which warnings a schedule gets.
