@@ -41,7 +41,8 @@ fn queries_run_on_a_fresh_history() {
     let path = folder.path().join(DATABASE_FILE);
     let connection = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let blocks = blocks("sql");
-    let queries: Vec<_> = blocks.iter().flat_map(|block| block.split(';')).filter(|query| !query.trim().is_empty()).collect();
+    let queries: Vec<_> =
+        blocks.iter().flat_map(|block| block.split(';')).filter(|query| !query.trim().is_empty()).collect();
     assert!(queries.len() >= 4, "{queries:?}");
     for query in queries {
         let mut statement = connection.prepare(query).unwrap_or_else(|error| panic!("{error}:\n{query}"));
