@@ -16,6 +16,7 @@ pub mod exit;
 pub mod instant;
 pub mod log;
 pub mod output;
+pub mod problems;
 
 pub mod run;
 

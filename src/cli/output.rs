@@ -41,6 +41,8 @@ pub struct Look {
     pub terminal: bool,
     /// Whether colours are wanted.
     pub colors: bool,
+    /// Whether characters beyond ASCII are shown as what they are.
+    pub unicode: bool,
     /// Columns.
     pub width: u16,
 }
@@ -50,8 +52,11 @@ impl Look {
         let dumb = environment.text("TERM") == Some("dumb");
         let asked_width =
             environment.text("COLUMNS").and_then(|columns| columns.parse().ok()).filter(|width| *width > 0);
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| environment.text(name)).unwrap_or_default();
+        let locale = locale.to_ascii_lowercase();
         Self {
             terminal,
+            unicode: locale.contains("utf-8") || locale.contains("utf8"),
             colors: terminal && !dumb && environment.get("NO_COLOR").is_none(),
             width: asked_width.or(detected_width).unwrap_or(WIDTH_DEFAULT),
         }

@@ -8,8 +8,9 @@ use toml::de::DeValue;
 use url::{Host, Url};
 
 use super::{
+    bounds::{duration, number, small},
     problem::{Code, Problem},
-    reader::{At, FromToml, Reading, read_shape, shape, wrong_type},
+    reader::{At, FromToml, Reading, read_shape, shape},
     settings::{ApiKeySource, ApiSettings},
 };
 
@@ -55,13 +56,13 @@ impl FromToml for RawKey {
             DeValue::Table(table) => Some(Self(read_shape::<RawKeySource>(table, reading))),
             DeValue::String(_) => {
                 reading.hide(span);
-                reading.add(span, Problem::error(Code::LiteralSecret, "the key itself does not belong into the file")
+                reading.add(span, Problem::error(Code::LiteralSecret, "`api_key` holds the key itself, which does not belong into the file")
                     .hint("files are copied, committed and shown: write { env = \"SKYVERN_API_KEY\" }, { file = \"…\" } or { credential = \"…\" }, and replace the key if the file was ever shared"));
                 None
             }
             _ => {
                 reading.hide(span);
-                reading.add(span, wrong_type(Self::EXPECTED, value).hint("write { env = \"SKYVERN_API_KEY\" }"));
+                reading.wrong_type(span, Self::EXPECTED, value, Some("write { env = \"SKYVERN_API_KEY\" }"));
                 None
             }
         }
@@ -75,7 +76,7 @@ pub(super) fn check(raw: &RawApi, file: &Path, reading: &mut Reading<'_>) -> Api
     let poll_interval_max =
         duration(raw.poll_interval_max.as_ref(), 60.max(poll_interval.as_secs()), 1, 86_400, reading);
     if let Some(at) = raw.poll_interval_max.as_ref().filter(|at| at.value < poll_interval) {
-        reading.add(&at.span, Problem::error(Code::Conflict, "poll_interval_max is shorter than poll_interval"));
+        reading.add(&at.span, Problem::error(Code::Conflict, "`poll_interval_max` is shorter than `poll_interval`"));
     }
     ApiSettings {
         base_url: base_url(raw.base_url.as_ref(), allow_plain_http, reading),
@@ -154,11 +155,11 @@ fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) 
     let Some(At { value: RawKey(raw), span, .. }) = raw else { return fallback };
     let given: Vec<_> = [&raw.env, &raw.file, &raw.credential].into_iter().flatten().collect();
     let [at] = given.as_slice() else {
-        reading.add(span, Problem::error(Code::Conflict, "api_key takes exactly one of env, file and credential"));
+        reading.add(span, Problem::error(Code::Conflict, "`api_key` takes exactly one of env, file and credential"));
         return fallback;
     };
     if at.value.is_empty() {
-        reading.add(&at.span, Problem::error(Code::BadValue, "is empty"));
+        reading.bad(at, "is empty");
         return fallback;
     }
     if raw.file.is_some() {
@@ -174,7 +175,7 @@ fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) 
         reading.hide(&at.span);
         reading.add(
             &at.span,
-            Problem::error(Code::BadValue, "env takes the name of a variable: letters, digits and _")
+            Problem::error(Code::BadValue, "`env` takes the name of a variable: letters, digits and _")
                 .hint("write env = \"SKYVERN_API_KEY\", and put the key into that variable"),
         );
         return fallback;
@@ -183,41 +184,8 @@ fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) 
         return ApiKeySource::Credential(at.value.clone());
     }
     reading.hide(&at.span);
-    reading.add(&at.span, Problem::error(Code::BadValue, "credential takes a name, as in LoadCredential=name:/path"));
+    reading.add(&at.span, Problem::error(Code::BadValue, "`credential` takes a name, as in LoadCredential=name:/path"));
     fallback
-}
-
-/// A duration between bounds, all in seconds.
-pub(super) fn duration(
-    raw: Option<&At<Duration>>,
-    default: u64,
-    least: u64,
-    most: u64,
-    reading: &mut Reading<'_>,
-) -> Duration {
-    let bounds = Duration::from_secs(least)..=Duration::from_secs(most);
-    let Some(at) = raw else { return Duration::from_secs(default) };
-    if !bounds.contains(&at.value) {
-        let text = |bound: &Duration| humantime::format_duration(*bound).to_string();
-        let message = format!("is outside of {} to {}", text(bounds.start()), text(bounds.end()));
-        reading.add(&at.span, Problem::error(Code::BadValue, message));
-    }
-    at.value
-}
-
-/// A number between bounds.
-pub(super) fn number(raw: Option<&At<u64>>, default: u64, least: u64, most: u64, reading: &mut Reading<'_>) -> u64 {
-    let Some(at) = raw else { return default };
-    if !(least..=most).contains(&at.value) {
-        reading.add(&at.span, Problem::error(Code::BadValue, format!("is outside of {least} to {most}")));
-    }
-    at.value
-}
-
-/// A small number between bounds.
-pub(super) fn small(raw: Option<&At<u64>>, default: u32, least: u32, most: u32, reading: &mut Reading<'_>) -> u32 {
-    let value = number(raw, default.into(), least.into(), most.into(), reading);
-    u32::try_from(value).unwrap_or(most)
 }
 
 #[cfg(test)]

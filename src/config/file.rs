@@ -5,13 +5,14 @@ use std::{ops::Range, path::Path, time::Duration};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Environment, api,
-    api::RawApi,
+    Environment,
+    api::{self, RawApi},
+    bounds::duration,
     history::{self, RawHistory},
     kinds::Nested,
     policies::{self, PolicySet},
     problem::{Code, Problem},
-    reader::{At, FromToml, Reading, read_shape, shape, wrong_type},
+    reader::{At, FromToml, Reading, read_shape, shape},
     schedule::{self, RawDefaults, Seen},
     settings::{Settings, ZoneRules},
     timetable::Rules,
@@ -47,12 +48,12 @@ impl FromToml for Schedules {
         match value {
             DeValue::Array(_) => Some(Self),
             DeValue::Table(_) => {
-                let problem = wrong_type(Self::EXPECTED, value);
-                reading.add(span, problem.hint("write [[schedule]] with two brackets: there can be many"));
+                let hint = "write [[schedule]] with two brackets: there can be many";
+                reading.wrong_type(span, Self::EXPECTED, value, Some(hint));
                 None
             }
             _ => {
-                reading.add(span, wrong_type(Self::EXPECTED, value).hint("write [[schedule]], and the keys below it"));
+                reading.wrong_type(span, Self::EXPECTED, value, Some("write [[schedule]], and the keys below it"));
                 None
             }
         }
@@ -109,8 +110,10 @@ fn schedules(tree: &DeTable<'_>, base: &PolicySet, rules: &mut Rules<'_>, readin
             DeValue::Table(table) => {
                 schedules.extend(schedule::read(table, &item.span(), base, rules, &mut seen, reading));
             }
-            other => reading
-                .add(&item.span(), wrong_type("a table", other).hint("write [[schedule]], and the keys below it")),
+            other => {
+                reading.key = "schedule".to_owned();
+                reading.wrong_type(&item.span(), "tables", other, Some("write [[schedule]], and the keys below it"));
+            }
         }
     }
     schedules
@@ -136,7 +139,7 @@ fn instance(raw: Option<&At<String>>, reading: &mut Reading<'_>) -> Instance {
     if let Some(at) = raw {
         match Instance::new(&at.value) {
             Ok(instance) => return instance,
-            Err(error) => reading.add(&at.span, Problem::error(Code::BadValue, format!("the name {error}"))),
+            Err(error) => reading.add(&at.span, Problem::error(Code::BadValue, format!("`instance` {error}"))),
         }
     }
     #[expect(clippy::expect_used, reason = "a constant that every test run reads")]
@@ -147,11 +150,11 @@ fn min_interval(raw: Option<&At<Duration>>, reading: &mut Reading<'_>) -> Durati
     let least = Duration::from_secs(MIN_INTERVAL_SECONDS);
     let Some(at) = raw else { return least };
     if at.value < least {
-        let problem = Problem::error(Code::BadValue, "is shorter than the five minutes of the API");
-        reading.add(&at.span, problem.hint("min_interval can only ask for more"));
+        let problem = Problem::error(Code::BadValue, "`min_interval` is shorter than the five minutes of the API");
+        reading.add(&at.span, problem.hint("it can only ask for more"));
         return least;
     }
-    api::duration(raw, MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, 366 * DAY_SECONDS, reading)
+    duration(raw, MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, 366 * DAY_SECONDS, reading)
 }
 
 /// A key that stands without quotes is no TOML, and the line would be shown with the syntax error.

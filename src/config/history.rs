@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    api::{duration, number},
+    bounds::{duration, number},
     reader::{Reading, shape},
     settings::HistorySettings,
 };

@@ -11,7 +11,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::{
     keys,
     problem::{Code, Problem},
-    reader::{FromToml, Reading, Shape, read_shape, wrong_type},
+    reader::{FromToml, Reading, Shape, read_shape},
     settings::ZoneRules,
 };
 use crate::{
@@ -27,7 +27,7 @@ impl FromToml for String {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         let DeValue::String(text) = value else {
-            reading.add(span, wrong_type(Self::EXPECTED, value).hint("put it in quotes"));
+            reading.wrong_type(span, Self::EXPECTED, value, Some("put it in quotes"));
             return None;
         };
         Some(text.to_string())
@@ -39,9 +39,8 @@ impl FromToml for bool {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         let DeValue::Boolean(value) = value else {
-            let problem = wrong_type(Self::EXPECTED, value);
             let quoted = matches!(value, DeValue::String(text) if matches!(text.as_ref(), "true" | "false"));
-            reading.add(span, if quoted { problem.hint("write it without quotes") } else { problem });
+            reading.wrong_type(span, Self::EXPECTED, value, quoted.then_some("write it without quotes"));
             return None;
         };
         Some(*value)
@@ -53,14 +52,14 @@ impl FromToml for u64 {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         let DeValue::Integer(integer) = value else {
-            let problem = wrong_type(Self::EXPECTED, value);
             let quoted = matches!(value, DeValue::String(text) if text.parse::<Self>().is_ok());
-            reading.add(span, if quoted { problem.hint("write it without quotes") } else { problem });
+            reading.wrong_type(span, Self::EXPECTED, value, quoted.then_some("write it without quotes"));
             return None;
         };
         let number = Self::from_str_radix(integer.as_str(), integer.radix()).ok();
         if number.is_none() {
-            reading.add(span, Problem::error(Code::BadValue, format!("expected {}, found {integer}", Self::EXPECTED)));
+            let message = format!("`{}` takes {}, and this is {integer}", reading.key, Self::EXPECTED);
+            reading.add(span, Problem::error(Code::BadValue, message));
         }
         number
     }
@@ -73,13 +72,19 @@ impl FromToml for Duration {
         let problem = match value {
             DeValue::String(text) => match humantime::parse_duration(text) {
                 Ok(duration) if duration <= DURATION_MAX => return Some(duration),
-                Ok(_) => Problem::error(Code::BadValue, format!("{text:?} is longer than ten years")),
+                Ok(_) => Problem::error(Code::BadValue, format!("`{}` is longer than ten years", reading.key)),
                 Err(error) => Problem::error(Code::BadValue, format!("{text:?} is not a duration: {error}"))
                     .hint("write a number with its unit: \"90s\", \"5m\", \"1h 30m\", \"7days\""),
             },
-            DeValue::Integer(number) => wrong_type(Self::EXPECTED, value)
-                .hint(format!("write the unit, in quotes: \"{number}s\" for {number} seconds")),
-            _ => wrong_type(Self::EXPECTED, value),
+            DeValue::Integer(number) => {
+                let hint = format!("write the unit, in quotes: \"{number}s\" for {number} seconds");
+                reading.wrong_type(span, Self::EXPECTED, value, Some(&hint));
+                return None;
+            }
+            _ => {
+                reading.wrong_type(span, Self::EXPECTED, value, None);
+                return None;
+            }
         };
         reading.add(span, problem);
         None
@@ -112,7 +117,7 @@ impl FromToml for DateTime<Utc> {
             DeValue::String(text) => text.to_string(),
             DeValue::Datetime(datetime) => datetime.to_string(),
             _ => {
-                reading.add(span, wrong_type(Self::EXPECTED, value));
+                reading.wrong_type(span, Self::EXPECTED, value, None);
                 return None;
             }
         };
@@ -141,12 +146,12 @@ macro_rules! words_from_toml {
 
             fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
                 let DeValue::String(text) = value else {
-                    reading.add(span, wrong_type(Self::EXPECTED, value));
+                    reading.wrong_type(span, Self::EXPECTED, value, None);
                     return None;
                 };
                 let word = Self::from_word(text);
                 if word.is_none() {
-                    let problem = Problem::error(Code::BadValue, format!("expected {}, found {text:?}", Self::EXPECTED));
+                    let problem = Problem::error(Code::BadValue, format!("`{}` takes {}, and this is {text:?}", reading.key, Self::EXPECTED));
                     let nearest = keys::nearest(text, Self::ALL.iter().map(|value| value.word()));
                     reading.add(span, match nearest {
                         Some(nearest) => problem.hint(format!("did you mean {nearest:?}?")),
@@ -178,7 +183,7 @@ impl<S: Shape> FromToml for Nested<S> {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         let DeValue::Table(table) = value else {
-            reading.add(span, wrong_type(Self::EXPECTED, value));
+            reading.wrong_type(span, Self::EXPECTED, value, None);
             return None;
         };
         Some(Self(read_shape(table, reading)))
@@ -194,7 +199,7 @@ impl FromToml for Texts {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         let DeValue::Array(array) = value else {
-            reading.add(span, wrong_type(Self::EXPECTED, value));
+            reading.wrong_type(span, Self::EXPECTED, value, None);
             return None;
         };
         let texts: Vec<_> = array
@@ -214,7 +219,7 @@ impl FromToml for TextMap {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         let DeValue::Table(table) = value else {
-            reading.add(span, wrong_type(Self::EXPECTED, value));
+            reading.wrong_type(span, Self::EXPECTED, value, None);
             return None;
         };
         let entries: Vec<_> = table
@@ -237,7 +242,7 @@ impl FromToml for JsonTable {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         let DeValue::Table(table) = value else {
-            reading.add(span, wrong_type(Self::EXPECTED, value));
+            reading.wrong_type(span, Self::EXPECTED, value, None);
             return None;
         };
         json_table(table, reading).map(Self)
@@ -255,7 +260,7 @@ impl FromToml for TextOrTable {
         if matches!(value, DeValue::String(_) | DeValue::Table(_)) {
             return json(value, span, reading).map(Self);
         }
-        reading.add(span, wrong_type(Self::EXPECTED, value));
+        reading.wrong_type(span, Self::EXPECTED, value, None);
         None
     }
 }

@@ -18,6 +18,7 @@ mod kinds;
 mod reader;
 
 mod api;
+mod bounds;
 mod history;
 mod key;
 mod options;

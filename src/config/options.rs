@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::{
+    bounds::number as number_within,
     kinds::{TextMap, TextOrTable, Texts, template_refused},
     problem::{Code, Problem},
     reader::{At, Reading, shape},
@@ -76,7 +77,11 @@ pub(super) fn check(raw: RawOptions, reading: &mut Reading<'_>) -> Map<String, V
 fn text(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value> {
     let at = raw?;
     if at.value.trim().is_empty() {
-        reading.add(&at.span, Problem::error(Code::BadValue, "is empty").hint("leave the key out instead"));
+        reading.add(
+            &at.span,
+            Problem::error(Code::BadValue, format!("`{}` is empty", reading.name(&at.key)))
+                .hint("leave it out instead"),
+        );
     } else if let Some(problem) = template_refused(&at.value) {
         reading.add(&at.span, problem);
     }
@@ -85,14 +90,15 @@ fn text(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value> {
 
 fn address(raw: Option<At<String>>, schemes: &[&str], reading: &mut Reading<'_>) -> Option<Value> {
     let at = raw?;
+    let name = reading.name(&at.key);
     let problem = match Url::parse(&at.value) {
         _ if template_refused(&at.value).is_some() => template_refused(&at.value),
-        Err(error) => Some(Problem::error(Code::BadValue, format!("not an address: {error}"))),
+        Err(error) => Some(Problem::error(Code::BadValue, format!("`{name}` is not an address: {error}"))),
         Ok(url) if !schemes.contains(&url.scheme()) => Some(Problem::error(
             Code::BadValue,
-            format!("begins with {}:, expected one of: {}", url.scheme(), schemes.join(", ")),
+            format!("`{name}` begins with {}:, and takes {}", url.scheme(), schemes.join(", ")),
         )),
-        Ok(url) if !url.has_host() => Some(Problem::error(Code::BadValue, "the address names no host")),
+        Ok(url) if !url.has_host() => Some(Problem::error(Code::BadValue, format!("`{name}` names no host"))),
         Ok(_) => None,
     };
     if let Some(problem) = problem {
@@ -102,7 +108,7 @@ fn address(raw: Option<At<String>>, schemes: &[&str], reading: &mut Reading<'_>)
 }
 
 fn number(raw: Option<At<u64>>, least: u64, most: u64, reading: &mut Reading<'_>) -> Option<Value> {
-    raw.as_ref().map(|at| json!(super::api::number(Some(at), least, least, most, reading)))
+    raw.as_ref().map(|at| json!(number_within(Some(at), least, least, most, reading)))
 }
 
 fn run_with(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value> {
@@ -111,7 +117,10 @@ fn run_with(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value>
         // The server takes any other word for "agent", and says so only in its own log.
         reading.add(
             &at.span,
-            Problem::error(Code::BadValue, format!("expected \"agent\" or \"code\", found {:?}", at.value)),
+            Problem::error(
+                Code::BadValue,
+                format!("`run_with` takes \"agent\" or \"code\", and this is {:?}", at.value),
+            ),
         );
     }
     Some(Value::String(at.value))

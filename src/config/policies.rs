@@ -3,7 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use super::{
-    api::small,
+    bounds::{seconds, small, within},
     keys,
     kinds::{Nested, OrNone, Texts},
     problem::{Code, Problem},
@@ -48,13 +48,17 @@ pub(super) struct PolicySet {
     pub fold: Fold,
 }
 
-/// A start that is on time is still some milliseconds late, and a server may be away for a minute.
-const CATCH_UP_WINDOW_MIN: Duration = Duration::from_secs(60);
-const JITTER_MAX: Duration = Duration::from_secs(24 * 3600);
-const RUN_TIMEOUT_MIN: Duration = Duration::from_secs(1);
-const RETRY_DELAY: Duration = Duration::from_secs(60);
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(24 * 3600);
+/// All in seconds. A start that is on time is still some milliseconds late, and a server may be away for a minute: a
+/// shorter window would make occurrences `missed` that are as good as on time.
+const CATCH_UP_WINDOW_MIN: u64 = 60;
+const JITTER_MAX: u64 = 24 * 3600;
+const RUN_TIMEOUT_MIN: u64 = 1;
+const RETRY_DELAY: u64 = 60;
+const RETRY_MAX_DELAY: u64 = 3600;
+const RETRY_DELAY_LONGEST: u64 = 24 * 3600;
 const RETRY_ON: [&str; 2] = ["failed", "timed_out"];
+/// No bound of its own: what a duration can be is bounded already.
+const NO_BOUND: u64 = u64::MAX;
 
 /// Lays the policies that are written over those of `base`.
 pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_>) -> PolicySet {
@@ -66,26 +70,25 @@ pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_
         );
     }
     let base_policies = &base.policies;
-    let within = |at: Option<At<Duration>>, otherwise, least, most, reading: &mut Reading<'_>| {
-        at.map_or(otherwise, |at| bounded(at.value, &at.span, least, most, reading))
+    let duration = |at: Option<At<Duration>>, otherwise, bounds, reading: &mut Reading<'_>| {
+        at.map_or(otherwise, |at| within(&at, &bounds, reading))
     };
     let policies = Policies {
         fires: value(raw.fires, base_policies.fires),
         overlap: value(raw.overlap, base_policies.overlap),
         catch_up: value(raw.catch_up, base_policies.catch_up),
-        catch_up_window: within(
+        catch_up_window: duration(
             raw.catch_up_window,
             base_policies.catch_up_window,
-            CATCH_UP_WINDOW_MIN,
-            Duration::MAX,
+            seconds(CATCH_UP_WINDOW_MIN, NO_BOUND),
             reading,
         ),
-        jitter: within(raw.jitter, base_policies.jitter, Duration::ZERO, JITTER_MAX, reading),
+        jitter: duration(raw.jitter, base_policies.jitter, seconds(0, JITTER_MAX), reading),
         run_timeout: match raw.run_timeout {
             None => base_policies.run_timeout,
             Some(At { value: OrNone::None, .. }) => None,
-            Some(At { value: OrNone::Some(timeout), span, .. }) => {
-                Some(bounded(timeout, &span, RUN_TIMEOUT_MIN, Duration::MAX, reading))
+            Some(At { value: OrNone::Some(value), span, key }) => {
+                Some(within(&At { value, span, key }, &seconds(RUN_TIMEOUT_MIN, NO_BOUND), reading))
             }
         },
         retry: match raw.retry {
@@ -102,44 +105,28 @@ fn value<T>(written: Option<At<T>>, otherwise: T) -> T {
     written.map_or(otherwise, |at| at.value)
 }
 
-fn bounded(
-    value: Duration,
-    span: &Range<usize>,
-    least: Duration,
-    most: Duration,
-    reading: &mut Reading<'_>,
-) -> Duration {
-    let text = |bound| humantime::format_duration(bound).to_string();
-    if value < least {
-        reading.add(span, Problem::error(Code::BadValue, format!("is shorter than {}", text(least))));
-    } else if value > most {
-        reading.add(span, Problem::error(Code::BadValue, format!("is longer than {}", text(most))));
-    }
-    value
-}
-
 fn check_retry(raw: RawRetry, key: &Range<usize>, reading: &mut Reading<'_>) -> Option<RunRetry> {
     if raw.max_attempts.is_none() {
         reading.add(
             key,
-            Problem::error(Code::MissingKey, "retry has no max_attempts")
+            Problem::error(Code::MissingKey, "`retry` has no max_attempts")
                 .hint("say how many starts in all, the first included: max_attempts = 3"),
         );
     }
-    let delay =
-        raw.delay.map_or(RETRY_DELAY, |at| bounded(at.value, &at.span, RUN_TIMEOUT_MIN, RETRY_DELAY_MAX, reading));
+    let bounds = seconds(RUN_TIMEOUT_MIN, RETRY_DELAY_LONGEST);
+    let delay = raw.delay.map_or(Duration::from_secs(RETRY_DELAY), |at| within(&at, &bounds, reading));
     let max_delay = match raw.max_delay {
-        None => RETRY_DELAY_MAX.min(delay * 60),
+        None => delay.max(Duration::from_secs(RETRY_MAX_DELAY)),
         Some(at) if at.value < delay => {
-            reading.add(&at.span, Problem::error(Code::Conflict, "max_delay is shorter than delay"));
+            reading.add(&at.span, Problem::error(Code::Conflict, "`max_delay` is shorter than `delay`"));
             at.value
         }
-        Some(at) => bounded(at.value, &at.span, delay, RETRY_DELAY_MAX, reading),
+        Some(at) => within(&at, &bounds, reading),
     };
     let on = match raw.on {
         None => RETRY_ON.map(str::to_owned).to_vec(),
         Some(at) if at.value.0.is_empty() => {
-            reading.add(&at.span, Problem::error(Code::BadValue, "names no status"));
+            reading.bad(&at, "names no status");
             Vec::new()
         }
         Some(at) => at.value.0.into_iter().map(|(word, span)| check_status(word, &span, reading)).collect(),

@@ -81,7 +81,7 @@ pub struct Problem {
     /// What to do about it.
     pub hint: Option<String>,
     /// The schedule that has it.
-    pub schedule: Option<String>,
+    pub schedule: Option<Box<str>>,
     /// Where; `None` for what has no place in the text.
     pub place: Option<Place>,
     /// Another place that matters, with what is there.

@@ -36,14 +36,16 @@ struct Draft {
 pub(super) struct Reading<'t> {
     pub text: &'t str,
     /// The id of the schedule that is being read.
-    pub schedule: Option<String>,
+    pub schedule: Option<Box<str>>,
+    /// The name of the key whose value is being read.
+    pub key: String,
     drafts: Vec<Draft>,
     hidden: Vec<Range<usize>>,
 }
 
 impl<'t> Reading<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, schedule: None, drafts: Vec::new(), hidden: Vec::new() }
+        Self { text, schedule: None, key: String::new(), drafts: Vec::new(), hidden: Vec::new() }
     }
 
     /// Adds a problem at a place.
@@ -60,6 +62,24 @@ impl<'t> Reading<'t> {
     ) {
         let schedule = problem.schedule.clone().or_else(|| self.schedule.clone());
         self.drafts.push(Draft { problem: Problem { schedule, ..problem }, span: Some(span.clone()), related });
+    }
+
+    /// Adds the problem of a value whose type does not fit the key that is being read.
+    pub(super) fn wrong_type(&mut self, span: &Range<usize>, expected: &str, value: &DeValue<'_>, hint: Option<&str>) {
+        let message = format!("`{}` takes {expected}, and this is {}", self.key, described(value));
+        let problem = Problem::error(Code::WrongType, message);
+        self.add(span, Problem { hint: hint.map(str::to_owned), ..problem });
+    }
+
+    /// Adds the problem of a value that its key does not take: `what` follows the key's name.
+    pub(super) fn bad<T>(&mut self, at: &At<T>, what: &str) {
+        let problem = Problem::error(Code::BadValue, format!("`{}` {what}", self.name(&at.key)));
+        self.add(&at.span, problem);
+    }
+
+    /// The name of a key, from its place.
+    pub(super) fn name(&self, key: &Range<usize>) -> &'t str {
+        self.text.get(key.clone()).unwrap_or("the key").trim_matches(['"', '\''])
     }
 
     /// What lies there may be a secret: it is blanked out wherever the text is shown.
@@ -141,6 +161,8 @@ impl Entry<'_, '_> {
     /// Reads the value as this type.
     pub(super) fn read<T: FromToml>(&self, reading: &mut Reading<'_>) -> Option<At<T>> {
         let span = self.value.span();
+        reading.key.clear();
+        reading.key.push_str(self.key.get_ref());
         let value = T::from_toml(self.value.get_ref(), &span, reading)?;
         Some(At { value, span, key: self.key.span() })
     }
@@ -173,18 +195,17 @@ pub(super) fn read_shape<S: Shape>(table: &DeTable<'_>, reading: &mut Reading<'_
     shape
 }
 
-/// A problem of a value whose type does not fit.
-pub(super) fn wrong_type(expected: &str, value: &DeValue<'_>) -> Problem {
-    let found = match value {
+/// What a value is, in words.
+fn described(value: &DeValue<'_>) -> &'static str {
+    match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",
         DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
+        DeValue::Boolean(_) => "true or false",
         DeValue::Datetime(_) => "a date or time",
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
-    };
-    Problem::error(Code::WrongType, format!("expected {expected}, found {found}"))
+    }
 }
 
 /// Declares a shape: a struct with one optional field for each key, the list of its keys, and the way from a table to it.

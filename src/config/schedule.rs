@@ -61,7 +61,7 @@ pub(super) fn read(
     reading: &mut Reading<'_>,
 ) -> Option<Schedule> {
     // Known before anything else is read, so that every problem says whose it is.
-    reading.schedule = table.get("id").and_then(|id| id.get_ref().as_str()).map(str::to_owned);
+    reading.schedule = table.get("id").and_then(|id| id.get_ref().as_str()).map(Into::into);
     let raw: RawSchedule = read_shape(table, reading);
     let schedule = check(raw, place, base, rules, seen, reading);
     reading.schedule = None;
@@ -87,7 +87,7 @@ fn check(
         Some(at) => match WorkflowId::new(&at.value) {
             Ok(id) => Some(id),
             Err(error) => {
-                reading.add(&at.span, Problem::error(Code::BadValue, format!("{:?} {error}", at.value)));
+                reading.add(&at.span, Problem::error(Code::BadValue, format!("`workflow_id` {error}")));
                 None
             }
         },
@@ -131,7 +131,7 @@ fn check_id(
     let id = match ScheduleId::new(&at.value) {
         Ok(id) => id,
         Err(error) => {
-            reading.add(&at.span, Problem::error(Code::BadValue, format!("the id {error}")));
+            reading.add(&at.span, Problem::error(Code::BadValue, format!("`id` {error}")));
             return None;
         }
     };
@@ -148,7 +148,7 @@ fn check_id(
 fn bounded_text(raw: Option<At<String>>, bytes_max: usize, reading: &mut Reading<'_>) -> Option<String> {
     let at = raw?;
     if at.value.len() > bytes_max {
-        reading.add(&at.span, Problem::error(Code::BadValue, format!("is longer than {bytes_max} bytes")));
+        reading.bad(&at, &format!("is longer than {bytes_max} bytes"));
     }
     Some(at.value)
 }
