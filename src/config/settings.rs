@@ -21,7 +21,7 @@ words! {
 }
 
 /// Everything that holds for the whole daemon.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `instance`: the first part of every occurrence's key.
     pub instance: Instance,
