@@ -15,7 +15,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::{Clock, delta},
-    config::{Config, Environment, Problems, Settings, zones::ZoneSource},
+    config::{
+        Config, Environment, Problem, Problems, Settings, Severity,
+        zones::{ZoneRulesChoice, ZoneSource},
+    },
     daemon::{
         control::{Asked, Control},
         event_loop::{EventLoop, Input, LoopError, Until},
@@ -266,7 +269,8 @@ fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
 
 fn zones_of(setup: &Setup) -> ZoneSource {
     let folder = setup.environment.path("TZDIR");
-    ZoneSource::load(setup.config.settings.zone_rules, folder.as_deref()).unwrap_or_else(|_| ZoneSource::bundled())
+    let choice = ZoneRulesChoice::from_word(setup.config.settings.zone_rules.word()).unwrap_or_default();
+    ZoneSource::load(choice, folder.as_deref()).unwrap_or_else(|_| ZoneSource::bundled())
 }
 
 /// Hands the control socket's requests to the loop.
@@ -333,12 +337,17 @@ impl Reloader {
 }
 
 fn refused(path: &Path, problems: &Problems) -> String {
-    let lines = problems.one_line_each();
-    for line in &lines {
-        tracing::error!("{line}");
+    let errors = || problems.list.iter().filter(|problem| problem.severity == Severity::Error);
+    let line = |problem: &Problem| {
+        let place =
+            problem.place.as_ref().map_or_else(String::new, |place| format!("{}:{}: ", place.line, place.column));
+        format!("{place}{}", problem.message)
+    };
+    for problem in errors() {
+        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
     }
-    let first = lines.first().map_or("", String::as_str);
-    format!("{} has {} problems, and the file before it goes on: {first}", path.display(), lines.len())
+    let first = errors().next().map(line).unwrap_or_default();
+    format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())
 }
 
 /// Removes what is older than the file says, now and then.

@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params_from_iter, types::Value};
 use serde_json::value::RawValue;
 
@@ -34,7 +34,7 @@ pub struct HistoryFilter {
     pub schedules: Vec<ScheduleId>,
     /// Due at or after this instant, to the second; a stretch that ends at or after it belongs to the answer.
     pub since: Option<DateTime<Utc>>,
-    /// Due before this instant, to the second.
+    /// Due at or before this instant, to the second.
     pub until: Option<DateTime<Utc>>,
     /// These statuses.
     pub statuses: Vec<Status>,
@@ -114,17 +114,20 @@ fn walks(filter: &HistoryFilter) -> Vec<Walk> {
         }
         walks.push(stretch);
     }
-    if let Some(until) = filter.until {
-        let whole = until
-            + TimeDelta::nanoseconds(i64::from((1_000_000_000 - until.nanosecond() % 1_000_000_000) % 1_000_000_000));
-        walks = walks.into_iter().map(|walk| walk.with("o.scheduled_for < ?", &bound(whole))).collect();
+    if let Some(until) = filter.until.and_then(|until| until.checked_add_signed(TimeDelta::seconds(1))) {
+        walks = walks.into_iter().map(|walk| walk.with("o.scheduled_for < ?", &bound(until))).collect();
     }
     walks
 }
 
-/// The text before all texts of instants in the second of `instant`, with and without milliseconds.
+/// The text before all texts of instants in the second of `instant`, with and without milliseconds. Years that have no four
+/// digits, which nothing stored has, are before or after everything.
 fn bound(instant: DateTime<Utc>) -> String {
-    instant.format("%Y-%m-%dT%H:%M:%S").to_string()
+    match instant.year() {
+        0..=9999 => instant.format("%Y-%m-%dT%H:%M:%S").to_string(),
+        year if year < 0 => String::new(),
+        _ => "~".to_owned(),
+    }
 }
 
 /// The history, newest first.
