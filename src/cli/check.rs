@@ -1,9 +1,13 @@
 //! `skycron check`: reads the file and lists every problem in it. Touches nothing: no network, no database, no key.
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{args::Format, context::Context, error::CliError, exit::Exit, output::Tone, problems};
-use crate::config::{Config, Problems};
+use crate::{
+    clock::Clock,
+    config::{Config, Problems},
+};
 
 const AFTER_HELP: &str = "\
 Problems go to standard output, each with file, line, column, code and a hint; in JSON one object a line with
@@ -29,7 +33,7 @@ pub fn run(_args: &CheckArgs, context: &mut Context) -> Result<Exit, CliError> {
     let output = &mut context.output;
     match Config::load(&path, &context.environment) {
         Ok(config) => {
-            let problems = with_key_warning(&config);
+            let problems = warnings(&config, context.clock.now());
             problems::as_data(&problems, output)?;
             if output.format() == Format::Text {
                 let schedules = match config.schedules.len() {
@@ -39,6 +43,7 @@ pub fn run(_args: &CheckArgs, context: &mut Context) -> Result<Exit, CliError> {
                 let tone = if problems.list.is_empty() { Tone::Good } else { Tone::Warn };
                 let summary = output.data_look().paint(tone, problems.summary());
                 output.line(format_args!("{}: {schedules}, {summary}", path.display()))?;
+                output.line(format_args!("zone rules: {}", config.zones.release()))?;
             }
             Ok(Exit::Done)
         }
@@ -53,9 +58,10 @@ pub fn run(_args: &CheckArgs, context: &mut Context) -> Result<Exit, CliError> {
     }
 }
 
-/// The file's own warnings, and the one about where the key is.
-fn with_key_warning(config: &Config) -> Problems {
+/// The file's own warnings, what may surprise about its timetables, and the one about where the key is.
+fn warnings(config: &Config, now: DateTime<Utc>) -> Problems {
     let mut problems = config.warnings.clone();
+    problems.list.extend(config.surprises(now));
     problems.list.extend(config.settings.api.api_key.warning());
     problems
 }

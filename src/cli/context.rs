@@ -4,8 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{args::Common, error::CliError, output::Output};
-use crate::{clock::SystemClock, config::Environment};
+use super::{args::Common, error::CliError, output::Output, problems};
+use crate::{
+    clock::SystemClock,
+    config::{Config, Environment},
+};
 
 /// The file that is looked for in the working folder.
 pub const FILE_HERE: &str = "schedules.toml";
@@ -38,6 +41,16 @@ impl Context {
             CliError::usage(format!("there is no file with schedules: neither ./{FILE_HERE} nor {FILE_OF_SYSTEM}"))
                 .hint("name one with --config FILE, or begin with a copy of schedules.example.toml")
         })
+    }
+
+    /// Reads the file for a command that needs a good one. Its problems are printed to standard error; warnings are left
+    /// to `check`.
+    ///
+    /// # Errors
+    /// There is no file, or it has errors.
+    pub fn load_config(&mut self) -> Result<Config, CliError> {
+        let path = self.config_path()?;
+        Config::load(&path, &self.environment).map_err(|found| problems::as_error(&found, &mut self.output))
     }
 
     /// The folder that holds `history.db`. It need not exist yet.

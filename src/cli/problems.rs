@@ -53,7 +53,11 @@ fn texts(problems: &Problems, format: Format, look: Look) -> Vec<String> {
             ..GraphicalTheme::ascii()
         },
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(look.width.into());
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_links(false)
+        .with_width(look.width.into())
+        // Where nobody looks at a terminal, a message stays on its line.
+        .with_wrap_lines(look.terminal);
     let source = NamedSource::new(problems.path.display().to_string(), problems.text.clone());
     let mut texts: Vec<String> = problems
         .list

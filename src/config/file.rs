@@ -14,9 +14,10 @@ use super::{
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
     schedule::{self, RawDefaults, Seen},
-    settings::{Settings, ZoneRules},
+    settings::Settings,
     timetable::Rules,
     zone_cache::ZoneCache,
+    zones::{ZoneRulesChoice, ZoneSource},
 };
 use crate::{
     ids::Instance,
@@ -27,7 +28,7 @@ shape! {
     /// The top level as it is written.
     RawFile as "" {
         instance: String,
-        zone_rules: ZoneRules,
+        zone_rules: ZoneRulesChoice,
         min_interval: Duration,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
@@ -65,12 +66,17 @@ const INSTANCE: &str = "main";
 const MIN_INTERVAL_SECONDS: u64 = 300;
 const DAY_SECONDS: u64 = 24 * 3600;
 
+/// What is in a file.
+pub(super) struct Checked {
+    pub settings: Settings,
+    pub schedules: Vec<Schedule>,
+    /// For each schedule, where its cron expression is, or else the schedule itself.
+    pub places: Vec<Range<usize>>,
+    pub zones: ZoneSource,
+}
+
 /// Reads a text. What could be read is there beside the problems; it counts only if none of them is an error.
-pub(super) fn read(
-    path: &Path,
-    environment: &Environment,
-    reading: &mut Reading<'_>,
-) -> (Settings, Vec<Schedule>, ZoneCache) {
+pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading<'_>) -> Checked {
     hide_unquoted_keys(reading);
     let (tree, errors) = DeTable::parse_recoverable(reading.text);
     for error in errors {
@@ -81,7 +87,8 @@ pub(super) fn read(
     let tree = tree.into_inner();
     let raw: RawFile = read_shape(&tree, reading);
     let settings = settings(&raw, path, reading);
-    let mut zones = ZoneCache::open(settings.zone_rules, environment);
+    let rules_place = raw.zone_rules.as_ref().map_or(0..0, |at| at.span.clone());
+    let mut zones = ZoneCache::open(settings.zone_rules, &rules_place, environment, reading);
     let defaults = raw.defaults.map(|at| at.value.0).unwrap_or_default();
     let default_zone = match &defaults.timezone {
         None => Some(Zone::utc()),
@@ -89,12 +96,17 @@ pub(super) fn read(
     };
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
     let mut rules = Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval };
-    let schedules = schedules(&tree, &base, &mut rules, reading);
+    let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
     reading.drop_consequences_of_syntax_errors();
-    (settings, schedules, zones)
+    Checked { settings, schedules, places, zones: zones.into_source() }
 }
 
-fn schedules(tree: &DeTable<'_>, base: &PolicySet, rules: &mut Rules<'_>, reading: &mut Reading<'_>) -> Vec<Schedule> {
+fn schedules(
+    tree: &DeTable<'_>,
+    base: &PolicySet,
+    rules: &mut Rules<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<(Schedule, Range<usize>)> {
     let Some(DeValue::Array(array)) = tree.get("schedule").map(toml::Spanned::get_ref) else {
         if !tree.contains_key("schedule") {
             let problem =

@@ -12,7 +12,7 @@ use super::{
     keys,
     problem::{Code, Problem},
     reader::{FromToml, Reading, Shape, read_shape},
-    settings::ZoneRules,
+    zones::ZoneRulesChoice,
 };
 use crate::{
     clock::parse_rfc3339,
@@ -171,7 +171,7 @@ words_from_toml! {
     OnUnknown: "\"hold\" or \"retry\"",
     Gap: "\"shift\" or \"skip\"",
     Fold: "\"auto\", \"first\" or \"both\"",
-    ZoneRules: "\"auto\", \"system\" or \"bundled\"",
+    ZoneRulesChoice: "\"auto\", \"system\" or \"bundled\"",
 }
 
 /// A table inside a table, read as its own shape.

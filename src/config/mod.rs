@@ -24,6 +24,7 @@ mod key;
 mod options;
 mod policies;
 mod schedule;
+mod surprises;
 mod timetable;
 mod zone_cache;
 
@@ -31,6 +32,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,9 +40,11 @@ use std::{
 pub use environment::Environment;
 pub use keys::tables;
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, Settings, ZoneRules};
+pub use settings::{ApiKeySource, ApiSettings, HistorySettings, Settings};
+pub use zones::{ZoneRulesChoice, ZoneSource};
 
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Timetable};
+use chrono::{DateTime, Utc};
 use reader::Reading;
 
 /// The largest file that is read: room for some 300,000 schedules.
@@ -57,8 +61,12 @@ pub struct Config {
     pub settings: Settings,
     /// The schedules, in the order of the file.
     pub schedules: Vec<Schedule>,
+    /// Whose zone rules its zones came from.
+    pub zones: Arc<ZoneSource>,
     /// Problems that are not errors.
     pub warnings: Problems,
+    /// Where each schedule's cron expression is in the text, or the schedule itself.
+    places: Vec<Range<usize>>,
 }
 
 impl Config {
@@ -77,14 +85,22 @@ impl Config {
     /// Everything that is wrong with it, warnings included.
     pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Self, Problems> {
         let mut reading = Reading::new(text);
-        let (settings, schedules, _zones) = file::read(path, environment, &mut reading);
+        let file::Checked { settings, schedules, places, zones } = file::read(path, environment, &mut reading);
         let failed = reading.has_errors();
         let (list, shown_text) = reading.finish();
         let problems = Problems { path: path.to_owned(), text: shown_text.into(), list };
         if failed {
             return Err(problems);
         }
-        Ok(Self { path: path.to_owned(), text: text.into(), settings, schedules, warnings: problems })
+        let zones = Arc::new(zones);
+        Ok(Self { path: path.to_owned(), text: text.into(), settings, schedules, zones, warnings: problems, places })
+    }
+
+    /// What may surprise about the timetables, seen from an instant: warnings with their places. It looks a year ahead,
+    /// which takes its time for many schedules; only `check` asks.
+    #[must_use]
+    pub fn surprises(&self, now: DateTime<Utc>) -> Vec<Problem> {
+        surprises::find(self, now)
     }
 
     /// The schedule of this id.
@@ -95,6 +111,14 @@ impl Config {
         let found = self.schedules.iter().find(|schedule| schedule.id.as_str() == id);
         found.ok_or_else(|| keys::nearest(id, self.schedules.iter().map(|schedule| schedule.id.as_str())))
     }
+}
+
+/// Checks an expression that is not in a file, in the zone of this name, by the rules of `auto`.
+///
+/// # Errors
+/// What is wrong with the expression or the zone, as problems of a text that is the one or the other.
+pub fn expression_timetable(expression: &str, zone: &str, environment: &Environment) -> Result<Timetable, Problems> {
+    timetable::of_expression(expression, zone, environment)
 }
 
 /// Without the text, which may be long and may hold what does not belong into a log.

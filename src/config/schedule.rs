@@ -59,13 +59,14 @@ pub(super) fn read(
     rules: &mut Rules<'_>,
     seen: &mut Seen,
     reading: &mut Reading<'_>,
-) -> Option<Schedule> {
+) -> Option<(Schedule, Range<usize>)> {
     // Known before anything else is read, so that every problem says whose it is.
     reading.schedule = table.get("id").and_then(|id| id.get_ref().as_str()).map(Into::into);
     let raw: RawSchedule = read_shape(table, reading);
+    let cron_place = raw.timetable.cron_expression.as_ref().map_or_else(|| place.clone(), |at| at.span.clone());
     let schedule = check(raw, place, base, rules, seen, reading);
     reading.schedule = None;
-    schedule
+    Some((schedule?, cron_place))
 }
 
 fn check(

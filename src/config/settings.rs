@@ -4,21 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::{ids::Instance, words::words};
-
-words! {
-    /// Whose zone rules decide.
-    #[derive(Default)]
-    ZoneRules {
-        /// Whichever is newer.
-        #[default]
-        Auto = "auto",
-        /// The system's zone files.
-        System = "system",
-        /// Those that are part of the program.
-        Bundled = "bundled",
-    }
-}
+use super::zones::ZoneRulesChoice;
+use crate::ids::Instance;
 
 /// Everything that holds for the whole daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +13,7 @@ pub struct Settings {
     /// `instance`: the first part of every occurrence's key.
     pub instance: Instance,
     /// `zone_rules`.
-    pub zone_rules: ZoneRules,
+    pub zone_rules: ZoneRulesChoice,
     /// `min_interval`: two occurrences of one schedule are never closer; five minutes or more.
     pub min_interval: Duration,
     /// `[api]`.

@@ -7,12 +7,14 @@ use std::{ops::Range, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
+    Environment,
     policies::PolicySet,
-    problem::{Code, Problem},
+    problem::{Code, Problem, Problems},
     reader::{At, Reading, shape},
-    zone_cache::ZoneCache,
+    zone_cache::{ZoneCache, find},
+    zones::{ZoneRulesChoice, ZoneSource},
 };
-use crate::schedule::{CronError, CronExpression, Timetable, Zone, upcoming::TimetableError};
+use crate::schedule::{CronError, CronExpression, Fold, Gap, Timetable, TimetableError, Zone};
 
 shape! {
     /// The keys of a timetable as they are written.
@@ -106,16 +108,21 @@ fn cadence(
 }
 
 fn refuse<T>(span: &Range<usize>, error: &TimetableError, reading: &mut Reading<'_>) -> Option<T> {
-    let code = match error {
-        TimetableError::TooFrequent(_) | TimetableError::IntervalTooShort { .. } => Code::TooFrequent,
-        TimetableError::OutsideCalendar { .. } => Code::BadValue,
-    };
-    let problem = Problem::error(code, error.to_string());
-    reading.add(span, match code {
-        Code::TooFrequent => problem.hint("the API takes no schedule that is due more often than every five minutes; min_interval in this file may ask for more"),
-        _ => problem,
-    });
+    reading.add(span, refusal(error));
     None
+}
+
+fn refusal(error: &TimetableError) -> Problem {
+    match error {
+        TimetableError::TooFrequent(_) | TimetableError::IntervalTooShort { .. } => Problem::error(
+            Code::TooFrequent,
+            error.to_string(),
+        )
+        .hint(
+            "the API takes nothing that is due more often than every five minutes, and min_interval may ask for more",
+        ),
+        TimetableError::OutsideCalendar { .. } => Problem::error(Code::BadValue, error.to_string()),
+    }
 }
 
 fn interval(
@@ -154,7 +161,7 @@ fn cron(
     let expression = match CronExpression::parse(&at.value) {
         Ok(expression) => expression,
         Err(error) => {
-            reading.add(&inside(at, &error.span, reading.text), cron_problem(&error));
+            reading.add(&inside(&at.value, &at.span, &error.span, reading.text), cron_problem(&error));
             return None;
         }
     };
@@ -176,14 +183,34 @@ fn cron_problem(error: &CronError) -> Problem {
     }
 }
 
-/// The place in the file of a part of a string. A string with escapes has no such place: then it is the whole value.
-fn inside(at: &At<String>, part: &Range<usize>, text: &str) -> Range<usize> {
-    let written = text.get(at.span.clone()).unwrap_or("");
-    match written.find(&at.value) {
-        Some(offset) if !at.value.is_empty() => {
-            let start = at.span.start + offset;
+/// The place in the file of a part of a string. A string with escapes has no such place, and neither has something that is
+/// missing: then it is the whole value.
+pub(super) fn inside(value: &str, span: &Range<usize>, part: &Range<usize>, text: &str) -> Range<usize> {
+    let written = text.get(span.clone()).unwrap_or("");
+    match written.find(value) {
+        Some(offset) if !part.is_empty() => {
+            let start = span.start + offset;
             start + part.start..start + part.end
         }
-        _ => at.span.clone(),
+        _ => span.clone(),
     }
+}
+
+/// The timetable of an expression that is not in a file. See [`super::expression_timetable`].
+pub(super) fn of_expression(expression: &str, zone: &str, environment: &Environment) -> Result<Timetable, Problems> {
+    let problems = |name: &str, text: &str, span: Range<usize>, problem: Problem| {
+        let mut reading = Reading::new(text);
+        reading.add(&span, problem);
+        let (list, text) = reading.finish();
+        Problems { path: name.into(), text: text.into(), list }
+    };
+    let folder = environment.path("TZDIR");
+    let source = ZoneSource::load(ZoneRulesChoice::Auto, folder.as_deref()).unwrap_or_else(|_| ZoneSource::bundled());
+    let zone = find(&source, zone).map_err(|problem| problems("--timezone", zone, 0..zone.len(), problem))?;
+    let parsed = CronExpression::parse(expression).map_err(|error| {
+        let span = if error.span.is_empty() { 0..expression.len() } else { error.span.clone() };
+        problems("--cron", expression, span, cron_problem(&error))
+    })?;
+    Timetable::cron(parsed, zone, Gap::default(), Fold::default())
+        .map_err(|error| problems("--cron", expression, 0..expression.len(), refusal(&error)))
 }

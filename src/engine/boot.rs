@@ -196,6 +196,7 @@ impl Entry {
             pause: None,
             live: BTreeSet::new(),
             waiting: VecDeque::new(),
+            unseen: false,
             settling_from_before: 0,
         }
     }
