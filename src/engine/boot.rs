@@ -33,7 +33,7 @@ impl Engine {
         turn: &mut Turn,
     ) {
         if !self.options.fires {
-            let seen: BTreeSet<ScheduleId> = memory.schedules.into_iter().map(|known| known.id).collect();
+            let seen: BTreeSet<&ScheduleId> = memory.schedules.iter().map(|known| &known.id).collect();
             for schedule in schedules {
                 let (id, unseen) = (schedule.id.clone(), !seen.contains(&schedule.id));
                 self.entries.insert(id, Entry { unseen, ..Entry::new(schedule, now) });
