@@ -132,6 +132,7 @@ fn undeclared_parameter_is_said_although_the_server_drops_it() {
     let ended = home.skycron(&["trigger", "probe", "--wait"]).expect_code(0);
 
     assert!(ended.stderr.contains("ulr"), "in the log: {}", ended.stderr);
+    assert!(ended.stderr.contains("url"), "names what the workflow does declare: {}", ended.stderr);
     let rows = home.history();
     let reason = rows[0]["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("parameters_dropped: ") && reason.contains("ulr"), "in the history: {rows:#?}");
