@@ -83,6 +83,8 @@ struct Entry {
     live: BTreeSet<OccurrenceKey>,
     /// Rows that wait for the live ones to end, in the order in which they will start.
     waiting: VecDeque<OccurrenceKey>,
+    /// The history does not have the schedule: possible only where nothing fires.
+    unseen: bool,
     /// Starts of an earlier process that are being looked for. While there are any, what is due is held back.
     settling_from_before: usize,
 }
