@@ -12,6 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -72,7 +73,7 @@ pub enum Until {
 /// The loop and what it owns.
 pub struct EventLoop {
     engine: Engine,
-    history: History,
+    history: Arc<History>,
     dispatcher: Dispatcher,
     clock: Arc<dyn Clock>,
     timer: WallTimer,
@@ -99,7 +100,7 @@ impl EventLoop {
     /// The kernel gives no timer.
     pub fn new(
         engine: Engine,
-        history: History,
+        history: Arc<History>,
         dispatcher: Dispatcher,
         clock: Arc<dyn Clock>,
         events: mpsc::Receiver<Event>,
@@ -129,6 +130,14 @@ impl EventLoop {
     /// A row that can never be written, or a timer that fails. What was under way is in the history as it is.
     pub async fn run(&mut self, boot: Event, until: &Until) -> Result<(), LoopError> {
         self.turn([boot]).await?;
+        self.go_on(until).await
+    }
+
+    /// Goes on until `until`, on a booted engine.
+    ///
+    /// # Errors
+    /// As [`EventLoop::run`].
+    pub async fn go_on(&mut self, until: &Until) -> Result<(), LoopError> {
         loop {
             if self.reached(until) {
                 return self.stop().await;
@@ -156,15 +165,18 @@ impl EventLoop {
         }
     }
 
-    /// Triggers a schedule from inside this process, and answers with the occurrence's key.
+    /// Boots the engine with `boot`, triggers a schedule from inside this process, and answers with the occurrence's key once
+    /// its row is durable.
     ///
     /// # Errors
     /// As [`EventLoop::run`]; the inner error is the engine's refusal.
-    pub async fn trigger(
+    pub async fn boot_and_trigger(
         &mut self,
+        boot: Event,
         schedule: ScheduleId,
-        parameters: serde_json::Map<String, serde_json::Value>,
+        parameters: Map<String, Value>,
     ) -> Result<Result<OccurrenceKey, String>, LoopError> {
+        self.turn([boot]).await?;
         let request = self.next_request();
         let (answer, mut answered) = oneshot::channel();
         self.answers.insert(request, answer);

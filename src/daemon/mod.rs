@@ -1,7 +1,13 @@
 //! Wiring and lifetime: what starts in which order, what ends in which order, and the loop in between.
+//!
+//! The one place where all layers meet. It decides nothing: the engine does.
 
 pub mod control;
 pub mod event_loop;
 pub mod log;
+mod notify;
+mod service;
 pub mod signals;
 pub mod timer;
+
+pub use service::{DaemonError, Setup, serve, start_one};

@@ -34,6 +34,11 @@ pub enum Event {
         /// Its schedules, all of them.
         schedules: Vec<Arc<Schedule>>,
     },
+    /// The file was read again and is not good: the one before goes on.
+    ReloadRefused {
+        /// What is wrong with it.
+        text: String,
+    },
     /// A start was answered, or will not be.
     LaunchEnded {
         /// The occurrence.

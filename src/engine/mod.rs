@@ -46,7 +46,7 @@ use crate::{
     ids::{Instance, OccurrenceKey, ScheduleId},
     schedule::Schedule,
 };
-use change::Pause;
+use change::{NoteKind, Pause};
 use flight::Flight;
 
 /// An occurrence that is started this late or later was not on time: its row says `catch_up`, and `catch_up = "none"` does
@@ -83,6 +83,8 @@ struct Entry {
     live: BTreeSet<OccurrenceKey>,
     /// Rows that wait for the live ones to end, in the order in which they will start.
     waiting: VecDeque<OccurrenceKey>,
+    /// The history does not have the schedule: possible only where nothing fires.
+    unseen: bool,
     /// Starts of an earlier process that are being looked for. While there are any, what is due is held back.
     settling_from_before: usize,
 }
@@ -147,6 +149,9 @@ impl Engine {
             Event::Boot { schedules, memory, former } => self.boot(now, schedules, memory, &former, turn),
             Event::Wake => {}
             Event::Reload { schedules } => self.reload(now, schedules, turn),
+            Event::ReloadRefused { text } => {
+                turn.changes.push(Change::Noted { at: now, kind: NoteKind::ReloadRefused, text });
+            }
             Event::LaunchEnded { key, attempt, reply } => self.launch_ended(now, &key, attempt, reply, turn),
             Event::Settled { key, verdict } => self.settled(now, &key, verdict, turn),
             Event::RunReported { key, report } => self.run_reported(now, &key, report, turn),
@@ -157,7 +162,13 @@ impl Engine {
             }
             Event::Pause { request, schedule, pause } => self.pause(now, request, &schedule, pause, turn),
             Event::ClockStepped { by } => self.clock_stepped(now, by, turn),
-            Event::Stop => self.stopping = true,
+            Event::Stop => {
+                self.stopping = true;
+                if self.options.fires {
+                    let text = format!("{} occurrences are open", self.flights.len());
+                    turn.changes.push(Change::Noted { at: now, kind: NoteKind::Stopped, text });
+                }
+            }
         }
         self.run_timers(now, turn);
         self.launch_ready(now, turn);

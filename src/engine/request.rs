@@ -32,6 +32,10 @@ impl Engine {
             return;
         };
         let schedule = Arc::clone(&entry.schedule);
+        if entry.unseen {
+            // To the history it is a schedule that is not in the daemon's file (yet): the daemon's first look at it counts.
+            turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition: None });
+        }
         let scheduled_for = now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(now);
         // Unique without randomness: the instant to the millisecond, and the number of the request within this process.
         let suffix = format!("manual-{}-{}", now.timestamp_millis() - scheduled_for.timestamp_millis(), request.0);

@@ -167,7 +167,7 @@ impl Writer<'_> {
             },
         )
         .map_err(|error| match error {
-            HistoryError::Sqlite { source, .. } if is_unique_violation(&source) => {
+            HistoryError::Sqlite { cause, .. } if is_unique_violation(&cause) => {
                 HistoryError::Duplicate(new.key.clone())
             }
             other => other,

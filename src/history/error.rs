@@ -75,12 +75,12 @@ pub enum HistoryError {
     #[error("{0} is in the history already")]
     Duplicate(OccurrenceKey),
     /// Everything else that SQLite refuses.
-    #[error("cannot {doing} the history: {source}")]
+    #[error("cannot {doing} the history: {cause}")]
     Sqlite {
         /// What was tried: open, read, write.
         doing: &'static str,
-        /// What SQLite said.
-        source: rusqlite::Error,
+        /// What SQLite said. Part of the message, which is also logged and shown where there is no room for a chain.
+        cause: rusqlite::Error,
     },
     /// The writer thread has ended: it was closed, or it met an error that cannot pass.
     #[error("the history is closed")]
@@ -93,9 +93,9 @@ pub enum HistoryError {
 impl HistoryError {
     /// For `map_err`. SQLite's words for a file that it cannot make sense of become our own.
     pub(super) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |source| match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(source.to_string()),
-            _ => Self::Sqlite { doing, source },
+        move |cause| match cause.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(cause.to_string()),
+            _ => Self::Sqlite { doing, cause },
         }
     }
 
@@ -103,11 +103,11 @@ impl HistoryError {
     /// or read-only, somebody holds the write lock, an I/O error.
     #[must_use]
     pub fn can_pass(&self) -> bool {
-        let Self::Sqlite { source, .. } = self else {
+        let Self::Sqlite { cause, .. } = self else {
             return false;
         };
         matches!(
-            source.sqlite_error_code(),
+            cause.sqlite_error_code(),
             Some(
                 ErrorCode::DatabaseBusy
                     | ErrorCode::DatabaseLocked
@@ -140,7 +140,7 @@ impl HistoryError {
                 "make it a folder that belongs to the user that runs skycron, or name another with --state-dir"
             }
             Self::Exposed { .. } => "take the permission away (chmod o-w), or name another folder with --state-dir",
-            Self::Sqlite { source, .. } => match source.sqlite_error_code()? {
+            Self::Sqlite { cause, .. } => match cause.sqlite_error_code()? {
                 ErrorCode::DiskFull => "make room on the disk",
                 ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
                     "the state folder and the files in it must be writable for the user that runs skycron"

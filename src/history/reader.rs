@@ -38,8 +38,8 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match connect(&path, flags) {
             // Without a log and without the right to make one, SQLite has to be told that nobody writes.
-            Err(HistoryError::Sqlite { source, .. })
-                if matches!(source.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+            Err(HistoryError::Sqlite { cause, .. })
+                if matches!(cause.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
                     && log_is_empty(dir) =>
             {
                 connect(Path::new(&immutable_uri(&path)), flags | OpenFlags::SQLITE_OPEN_URI)

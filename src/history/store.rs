@@ -129,7 +129,7 @@ impl Store {
     /// The disk. Everything that was applied is durable all the same.
     pub fn close(mut self) -> Result<(), HistoryError> {
         self.checkpoint()?;
-        self.connection.close().map_err(|(_, error)| HistoryError::Sqlite { doing: "close", source: error })
+        self.connection.close().map_err(|(_, error)| HistoryError::Sqlite { doing: "close", cause: error })
     }
 
     /// SQLite's own check of the pages, without that of every index entry.

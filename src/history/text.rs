@@ -13,7 +13,7 @@ pub(super) fn get<T: rusqlite::types::FromSql>(row: &Row<'_>, column: &str) -> R
         rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::IntegralValueOutOfRange(..) => HistoryError::Damaged(format!("column {column}: {error}")),
-        other => HistoryError::Sqlite { doing: "read", source: other },
+        other => HistoryError::Sqlite { doing: "read", cause: other },
     })
 }
 

@@ -1,0 +1,184 @@
+//! The whole file: text → tree → settings and schedules, collecting every problem on the way.
+
+use std::{ops::Range, path::Path, time::Duration};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    Environment,
+    api::{self, RawApi},
+    bounds::duration,
+    history::{self, RawHistory},
+    kinds::Nested,
+    policies::{self, PolicySet},
+    problem::{Code, Problem},
+    reader::{At, FromToml, Reading, read_shape, shape},
+    schedule::{self, RawDefaults, Seen},
+    settings::Settings,
+    timetable::{CronCache, Rules},
+    zone_cache::ZoneCache,
+    zones::{ZoneRulesChoice, ZoneSource},
+};
+use crate::{
+    ids::Instance,
+    schedule::{Schedule, Zone},
+};
+
+shape! {
+    /// The top level as it is written.
+    RawFile as "" {
+        instance: String,
+        zone_rules: ZoneRulesChoice,
+        min_interval: Duration,
+        api: Nested<RawApi>,
+        history: Nested<RawHistory>,
+        defaults: Nested<RawDefaults>,
+        schedule: Schedules,
+    }
+}
+
+/// The array of schedules. Its elements are read one by one later, when the settings are known: all of them in raw form at
+/// once would need many times the memory of the checked ones.
+#[derive(Debug, Clone)]
+pub(super) struct Schedules;
+
+impl FromToml for Schedules {
+    const EXPECTED: &'static str = "an array of tables";
+
+    fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
+        match value {
+            DeValue::Array(_) => Some(Self),
+            DeValue::Table(_) => {
+                let hint = "write [[schedule]] with two brackets: there can be many";
+                reading.wrong_type(span, Self::EXPECTED, value, Some(hint));
+                None
+            }
+            _ => {
+                reading.wrong_type(span, Self::EXPECTED, value, Some("write [[schedule]], and the keys below it"));
+                None
+            }
+        }
+    }
+}
+
+/// The name of an installation that has none.
+const INSTANCE: &str = "main";
+const MIN_INTERVAL_SECONDS: u64 = 300;
+const DAY_SECONDS: u64 = 24 * 3600;
+
+/// What is in a file.
+pub(super) struct Checked {
+    pub settings: Settings,
+    pub schedules: Vec<Schedule>,
+    /// For each schedule, where its cron expression is, or else the schedule itself.
+    pub places: Vec<Range<usize>>,
+    pub zones: ZoneSource,
+}
+
+/// Reads a text. What could be read is there beside the problems; it counts only if none of them is an error.
+pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading<'_>) -> Checked {
+    hide_unquoted_keys(reading);
+    let (tree, errors) = DeTable::parse_recoverable(reading.text);
+    for error in errors {
+        let end = reading.text.len();
+        let span = error.span().unwrap_or(end..end);
+        reading.add(&span, Problem::error(Code::Syntax, error.message()));
+    }
+    let tree = tree.into_inner();
+    let raw: RawFile = read_shape(&tree, reading);
+    let settings = settings(&raw, path, reading);
+    let rules_place = raw.zone_rules.as_ref().map_or(0..0, |at| at.span.clone());
+    let mut zones = ZoneCache::open(settings.zone_rules, &rules_place, environment, reading);
+    let defaults = raw.defaults.map(|at| at.value.0).unwrap_or_default();
+    let default_zone = match &defaults.timezone {
+        None => Some(Zone::utc()),
+        Some(at) => zones.look_up(at, reading),
+    };
+    let base = policies::check(defaults.policies, &PolicySet::default(), reading);
+    let mut rules =
+        Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
+    let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
+    reading.drop_consequences_of_syntax_errors();
+    Checked { settings, schedules, places, zones: zones.into_source() }
+}
+
+fn schedules(
+    tree: &DeTable<'_>,
+    base: &PolicySet,
+    rules: &mut Rules<'_>,
+    reading: &mut Reading<'_>,
+) -> Vec<(Schedule, Range<usize>)> {
+    let Some(DeValue::Array(array)) = tree.get("schedule").map(toml::Spanned::get_ref) else {
+        if !tree.contains_key("schedule") {
+            let problem =
+                Problem::error(Code::Surprise, "the file has no schedules").hint("add a [[schedule]]").warning();
+            reading.add(&(0..0), problem);
+        }
+        return Vec::new();
+    };
+    let mut seen = Seen::with_capacity(array.len());
+    let mut schedules = Vec::with_capacity(array.len());
+    for item in array.iter() {
+        match item.get_ref() {
+            DeValue::Table(table) => {
+                schedules.extend(schedule::read(table, &item.span(), base, rules, &mut seen, reading));
+            }
+            other => {
+                reading.key = "schedule".to_owned();
+                reading.wrong_type(&item.span(), "tables", other, Some("write [[schedule]], and the keys below it"));
+            }
+        }
+    }
+    schedules
+}
+
+fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
+    Settings {
+        instance: instance(raw.instance.as_ref(), reading),
+        zone_rules: raw.zone_rules.as_ref().map(|at| at.value).unwrap_or_default(),
+        min_interval: min_interval(raw.min_interval.as_ref(), reading),
+        api: match &raw.api {
+            Some(at) => api::check(&at.value.0, path, reading),
+            None => api::check(&RawApi::default(), path, reading),
+        },
+        history: match &raw.history {
+            Some(at) => history::check(&at.value.0, reading),
+            None => history::check(&RawHistory::default(), reading),
+        },
+    }
+}
+
+fn instance(raw: Option<&At<String>>, reading: &mut Reading<'_>) -> Instance {
+    if let Some(at) = raw {
+        match Instance::new(&at.value) {
+            Ok(instance) => return instance,
+            Err(error) => reading.add(&at.span, Problem::error(Code::BadValue, format!("`instance` {error}"))),
+        }
+    }
+    #[expect(clippy::expect_used, reason = "a constant that every test run reads")]
+    Instance::new(INSTANCE).expect("the default name is one")
+}
+
+fn min_interval(raw: Option<&At<Duration>>, reading: &mut Reading<'_>) -> Duration {
+    let least = Duration::from_secs(MIN_INTERVAL_SECONDS);
+    let Some(at) = raw else { return least };
+    if at.value < least {
+        let problem = Problem::error(Code::BadValue, "`min_interval` is shorter than the five minutes of the API");
+        reading.add(&at.span, problem.hint("it can only ask for more"));
+        return least;
+    }
+    duration(raw, MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, 366 * DAY_SECONDS, reading)
+}
+
+/// A key that stands without quotes is no TOML, and the line would be shown with the syntax error.
+fn hide_unquoted_keys(reading: &mut Reading<'_>) {
+    let text = reading.text;
+    for (at, _) in text.match_indices("api_key") {
+        let line_end = text[at..].find('\n').map_or(text.len(), |length| at + length);
+        let Some(equals) = text[at..line_end].find('=') else { continue };
+        let value = text[at + equals + 1..line_end].trim_start();
+        if !value.is_empty() && !value.starts_with('{') {
+            reading.hide(&(line_end - value.len()..line_end));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One `[[schedule]]`: from its raw keys to a checked schedule.
+
+use std::{collections::HashMap, ops::Range};
+
+use toml::de::DeTable;
+
+use super::{
+    kinds::JsonTable,
+    options::{self, RawOptions},
+    policies::{self, PolicySet, RawPolicies},
+    problem::{Code, Problem},
+    reader::{At, Reading, read_shape, shape},
+    timetable::{self, RawTimetable, Rules},
+};
+use crate::{
+    ids::{ScheduleId, WorkflowId},
+    schedule::Schedule,
+};
+
+shape! {
+    /// `[defaults]` as it is written.
+    RawDefaults as "defaults" {
+        timezone: String,
+    }
+    with {
+        policies: RawPolicies,
+    }
+}
+
+shape! {
+    /// `[[schedule]]` as it is written.
+    RawSchedule as "schedule" {
+        id: String,
+        workflow_id: String,
+        name: String,
+        description: String,
+        enabled: bool,
+        parameters: JsonTable,
+    }
+    with {
+        timetable: RawTimetable,
+        policies: RawPolicies,
+        options: RawOptions,
+    }
+}
+
+/// The longest name and description, in bytes: people read them, and the history repeats them.
+const NAME_BYTES_MAX: usize = 500;
+const DESCRIPTION_BYTES_MAX: usize = 10_000;
+
+/// The ids so far, each with its place.
+pub(super) type Seen = HashMap<ScheduleId, Range<usize>>;
+
+/// Reads and checks one schedule; `None`: at least one problem was added.
+pub(super) fn read(
+    table: &DeTable<'_>,
+    place: &Range<usize>,
+    base: &PolicySet,
+    rules: &mut Rules<'_>,
+    seen: &mut Seen,
+    reading: &mut Reading<'_>,
+) -> Option<(Schedule, Range<usize>)> {
+    // Known before anything else is read, so that every problem says whose it is.
+    reading.unused.clear();
+    reading.schedule = table.get("id").and_then(|id| id.get_ref().as_str()).map(Into::into);
+    let raw: RawSchedule = read_shape(table, reading);
+    let cron_place = raw.timetable.cron_expression.as_ref().map_or_else(|| place.clone(), |at| at.span.clone());
+    let schedule = check(raw, place, base, rules, seen, reading);
+    reading.schedule = None;
+    Some((schedule?, cron_place))
+}
+
+fn check(
+    raw: RawSchedule,
+    place: &Range<usize>,
+    base: &PolicySet,
+    rules: &mut Rules<'_>,
+    seen: &mut Seen,
+    reading: &mut Reading<'_>,
+) -> Option<Schedule> {
+    let id = check_id(raw.id.as_ref(), place, seen, reading);
+    let workflow_id = match &raw.workflow_id {
+        None => missing(
+            "workflow_id",
+            "the permanent id of the workflow, as in workflow_id = \"wpid_123456789\"",
+            place,
+            reading,
+        ),
+        Some(at) => match WorkflowId::new(&at.value) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                reading.add(&at.span, Problem::error(Code::BadValue, format!("`workflow_id` {error}")));
+                None
+            }
+        },
+    };
+    let set = policies::check(raw.policies, base, reading);
+    let timetable = timetable::check(&raw.timetable, &set, place, rules, reading);
+    let schedule = Schedule {
+        name: bounded_text(raw.name, NAME_BYTES_MAX, reading),
+        description: bounded_text(raw.description, DESCRIPTION_BYTES_MAX, reading),
+        enabled: raw.enabled.is_none_or(|at| at.value),
+        parameters: raw.parameters.map(|at| at.value.0).unwrap_or_default(),
+        run_options: options::check(raw.options, reading),
+        policies: set.policies,
+        id: id?,
+        workflow_id: workflow_id?,
+        timetable: timetable?,
+    };
+    Some(schedule)
+}
+
+fn missing<T>(key: &str, hint: &str, place: &Range<usize>, reading: &mut Reading<'_>) -> Option<T> {
+    if reading.is_unused(key) {
+        return None;
+    }
+    reading
+        .add(place, Problem::error(Code::MissingKey, format!("the schedule has no {key}")).hint(format!("add {hint}")));
+    None
+}
+
+fn check_id(
+    raw: Option<&At<String>>,
+    place: &Range<usize>,
+    seen: &mut Seen,
+    reading: &mut Reading<'_>,
+) -> Option<ScheduleId> {
+    let Some(at) = raw else {
+        return missing(
+            "id",
+            "a name that stays: it stands in commands, history and tags, as in id = \"weekday-report\"",
+            place,
+            reading,
+        );
+    };
+    let id = match ScheduleId::new(&at.value) {
+        Ok(id) => id,
+        Err(error) => {
+            reading.add(&at.span, Problem::error(Code::BadValue, format!("`id` {error}")));
+            return None;
+        }
+    };
+    if let Some(first) = seen.get(&id) {
+        let problem = Problem::error(Code::DuplicateId, format!("the id {:?} is taken by another schedule", at.value))
+            .hint("ids name one schedule each: choose another");
+        reading.add_related(&at.span, problem, Some((first.clone(), "taken here")));
+        return None;
+    }
+    seen.insert(id.clone(), at.span.clone());
+    Some(id)
+}
+
+fn bounded_text(raw: Option<At<String>>, bytes_max: usize, reading: &mut Reading<'_>) -> Option<String> {
+    let at = raw?;
+    if at.value.len() > bytes_max {
+        reading.bad(&at, &format!("is longer than {bytes_max} bytes"));
+    }
+    Some(at.value)
+}

@@ -1,0 +1,73 @@
+//! The checked values of the file that are not schedules. Values and defaults only.
+
+use std::{path::PathBuf, time::Duration};
+
+use url::Url;
+
+use super::zones::ZoneRulesChoice;
+use crate::ids::Instance;
+
+/// Everything that holds for the whole daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `instance`: the first part of every occurrence's key.
+    pub instance: Instance,
+    /// `zone_rules`.
+    pub zone_rules: ZoneRulesChoice,
+    /// `min_interval`: two occurrences of one schedule are never closer; five minutes or more.
+    pub min_interval: Duration,
+    /// `[api]`.
+    pub api: ApiSettings,
+    /// `[history]`.
+    pub history: HistorySettings,
+}
+
+/// How the API is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Where it is; ends in `/`, so that paths can be joined to it.
+    pub base_url: Url,
+    /// Where the key is.
+    pub api_key: ApiKeySource,
+    /// Plain http is allowed to hosts other than loopback: the key travels in the clear.
+    pub allow_plain_http: bool,
+    /// Until a connection stands.
+    pub connect_timeout: Duration,
+    /// From the first byte of a request to the last of its answer.
+    pub request_timeout: Duration,
+    /// The largest answer that is read.
+    pub response_bytes_max: u64,
+    /// Requests of all kinds; 0: no limit.
+    pub requests_per_second_max: u32,
+    /// Starts that wait for their answer at one time.
+    pub launches_in_flight_max: u32,
+    /// Between two looks at a young run.
+    pub poll_interval: Duration,
+    /// Between two looks at an old one.
+    pub poll_interval_max: Duration,
+    /// How long after a start without a clear answer its request may still become a run: a proxy may hold it, and a busy
+    /// server waits before it begins. Until then, a run that is not found proves nothing.
+    pub settle_grace: Duration,
+}
+
+/// Where the API key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiKeySource {
+    /// In this variable of the environment.
+    Env(String),
+    /// In this file.
+    File(PathBuf),
+    /// In the systemd credential of this name.
+    Credential(String),
+}
+
+/// How much of the past is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistorySettings {
+    /// Ended occurrences older than this are removed.
+    pub keep_for: Duration,
+    /// Beyond so many rows the oldest ended ones are removed.
+    pub rows_max: u64,
+    /// Of each stored body (output, errors), in bytes; the rest is cut off.
+    pub body_bytes_max: u64,
+}

@@ -1,0 +1,368 @@
+//! The life of the daemon, written as it runs: lock, history, client, loop, and back in the opposite order. Also the short
+//! life of a command that starts one run without a daemon.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use crate::{
+    clock::{Clock, delta},
+    config::{
+        Config, Environment, Problem, Problems, Settings, Severity,
+        zones::{ZoneRulesChoice, ZoneSource},
+    },
+    daemon::{
+        control::{Asked, Control},
+        event_loop::{EventLoop, Input, LoopError, Until},
+        notify,
+        signals::{Asks, SignalStream},
+    },
+    dispatch::{Dispatcher, Patience},
+    engine::{Engine, Event, Options, change::Memory},
+    history::{History, HistoryError, HistoryOptions, Retention, Store},
+    ids::{OccurrenceKey, ScheduleId},
+    schedule::{Schedule, Timetable},
+    secret::Secret,
+    skyvern::{Client, ClientError, ClientOptions},
+};
+
+/// Events from dispatch that may wait for the loop; those who tell more wait.
+const EVENTS_WAITING_MAX: usize = 4096;
+/// Requests and signals that may wait for the loop.
+const INPUTS_WAITING_MAX: usize = 64;
+/// How long a stop waits for the answers to starts that are out, beyond the request's own time-out.
+const STOP_GRACE_SECONDS: u64 = 5;
+/// How often old rows are removed.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// What a daemon is made of.
+pub struct Setup {
+    /// The checked file.
+    pub config: Config,
+    /// The environment that the file is read in, again at a reload.
+    pub environment: Environment,
+    /// The API key.
+    pub api_key: Secret,
+    /// Where the history and the control socket are.
+    pub state_dir: PathBuf,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why a daemon did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The history cannot be used; `Locked` among it.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The client cannot be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The loop ended.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+    /// The history could not be brought to an end in order.
+    #[error("the history could not be closed")]
+    Close(#[source] Arc<HistoryError>),
+    /// Something that the system gives was not given.
+    #[error("{doing} failed")]
+    System {
+        /// What.
+        doing: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The engine refused what was asked for.
+    #[error("{0}")]
+    Refused(String),
+}
+
+fn system(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::System { doing, source }
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// It could not start (nothing was changed), or could not go on (what was under way is in the history as it is).
+pub fn serve(setup: Setup) -> Result<(), DaemonError> {
+    block_on(async {
+        let mut parts = Parts::assemble(&setup, true)?;
+        let control = Control::listen(&setup.state_dir).map_err(system("listening on the control socket"))?;
+        let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
+        tokio::spawn(control.serve(asked));
+        tokio::spawn(hand_over(requests, parts.inputs.clone()));
+        let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
+        let boot = parts.boot(&setup);
+        let reloader = Reloader::new(&setup);
+        tokio::spawn(heed(signals, parts.inputs.clone(), Some(reloader)));
+        let history = Arc::clone(&parts.history);
+        tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
+        notify::ready(&format!("{} schedules", setup.config.schedules.len()));
+        let result = parts.event_loop.run(boot, &Until::Stopped).await;
+        notify::stopping();
+        parts.close(result).await
+    })
+}
+
+/// Starts one schedule now, without a daemon, and returns once its start is decided, or (`wait`) its run is over. What came of
+/// it is in the history.
+///
+/// # Errors
+/// As [`serve`]; the lock is held by a daemon ([`HistoryError::Locked`]) among them.
+pub fn start_one(
+    setup: Setup,
+    schedule: &ScheduleId,
+    parameters: Map<String, Value>,
+    wait: bool,
+) -> Result<OccurrenceKey, DaemonError> {
+    block_on(async {
+        let mut parts = Parts::assemble(&setup, false)?;
+        let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
+        tokio::spawn(heed(signals, parts.inputs.clone(), None));
+        let boot = parts.boot(&setup);
+        let mut key = Err(DaemonError::Refused("the start was not asked for".to_owned()));
+        let result = async {
+            match parts.event_loop.boot_and_trigger(boot, schedule.clone(), parameters).await? {
+                Err(why) => key = Err(DaemonError::Refused(why)),
+                Ok(made) => {
+                    let until = if wait { Until::Ended(made.clone()) } else { Until::Launched(made.clone()) };
+                    key = Ok(made);
+                    parts.event_loop.go_on(&until).await?;
+                }
+            }
+            Ok(())
+        }
+        .await;
+        parts.close(result).await?;
+        key
+    })
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T, DaemonError>>) -> Result<T, DaemonError> {
+    // One thread: the loop owns everything, SQLite and the signals have threads of their own.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("starting the runtime"))?;
+    runtime.block_on(future)
+}
+
+/// Everything that a loop needs, put together in order; the lock first, so that a second daemon changes nothing.
+struct Parts {
+    event_loop: EventLoop,
+    history: Arc<History>,
+    inputs: mpsc::Sender<Input>,
+    memory: Memory,
+}
+
+impl Parts {
+    fn assemble(setup: &Setup, fires: bool) -> Result<Self, DaemonError> {
+        let settings = &setup.config.settings;
+        let client = Client::new(&client_options(setup))?;
+        let options = HistoryOptions {
+            body_bytes_max: usize::try_from(settings.history.body_bytes_max).unwrap_or(usize::MAX),
+            ..HistoryOptions::default()
+        };
+        let store = Store::open(&setup.state_dir, &options)?;
+        let memory = store.memory()?;
+        let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
+        let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
+        let patience = Patience {
+            poll_interval: settings.api.poll_interval,
+            poll_interval_max: settings.api.poll_interval_max,
+            settle_grace: settings.api.settle_grace,
+        };
+        let dispatcher = Dispatcher::new(client, Arc::clone(&setup.clock), setup.state_dir.clone(), patience, told);
+        let engine = Engine::new(Options {
+            instance: settings.instance.clone(),
+            launches_in_flight_max: settings.api.launches_in_flight_max as usize,
+            launches_per_second_max: Some(settings.api.requests_per_second_max).filter(|rate| *rate > 0),
+            fires,
+        });
+        let stop_grace = settings.api.request_timeout + Duration::from_secs(STOP_GRACE_SECONDS);
+        let event_loop = EventLoop::new(
+            engine,
+            Arc::clone(&history),
+            dispatcher,
+            Arc::clone(&setup.clock),
+            events,
+            input,
+            stop_grace,
+        )
+        .map_err(system("making a timer"))?;
+        Ok(Self { event_loop, history, inputs, memory })
+    }
+
+    /// The first event.
+    fn boot(&mut self, setup: &Setup) -> Event {
+        let memory = std::mem::take(&mut self.memory);
+        let former = former(&memory, setup);
+        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former }
+    }
+
+    /// The end, in order: the loop's last rows, then the database.
+    async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
+        let Self { event_loop, history, .. } = self;
+        drop(event_loop);
+        // Pruning may still hold it; then the thread ends by itself.
+        let closed = match Arc::try_unwrap(history) {
+            Ok(history) => history.close().await,
+            Err(_) => Ok(()),
+        };
+        result?;
+        closed.map_err(DaemonError::Close)
+    }
+}
+
+fn client_options(setup: &Setup) -> ClientOptions {
+    let api = &setup.config.settings.api;
+    ClientOptions {
+        base_url: api.base_url.clone(),
+        api_key: setup.api_key.clone(),
+        allow_plain_http: api.allow_plain_http,
+        connect_timeout: api.connect_timeout,
+        request_timeout: api.request_timeout,
+        response_bytes_max: usize::try_from(api.response_bytes_max).unwrap_or(usize::MAX),
+        connections_max: api.launches_in_flight_max as usize,
+    }
+}
+
+fn shared(schedules: Vec<Schedule>) -> Vec<Arc<Schedule>> {
+    schedules.into_iter().map(Arc::new).collect()
+}
+
+/// When the schedules that the file changed or dropped while nothing ran were due.
+fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
+    let current: BTreeMap<&ScheduleId, &Schedule> =
+        setup.config.schedules.iter().map(|schedule| (&schedule.id, schedule)).collect();
+    let mut zones = None;
+    let changed = memory.schedules.iter().filter(|known| {
+        current
+            .get(&known.id)
+            .is_none_or(|schedule| schedule.timetable.definition(schedule.enabled) != known.definition)
+    });
+    changed
+        .filter_map(|known| {
+            let zones = zones.get_or_insert_with(|| zones_of(setup));
+            let timetable = Timetable::from_definition(&known.definition, |name| zones.zone(name).ok());
+            match timetable {
+                Ok(timetable) => Some((known.id.clone(), timetable)),
+                Err(error) => {
+                    tracing::warn!(schedule = %known.id, %error, "what it missed before it was changed cannot be computed");
+                    None
+                }
+            }
+        })
+        .collect()
+}
+
+fn zones_of(setup: &Setup) -> ZoneSource {
+    let folder = setup.environment.path("TZDIR");
+    let choice = ZoneRulesChoice::from_word(setup.config.settings.zone_rules.word()).unwrap_or_default();
+    ZoneSource::load(choice, folder.as_deref()).unwrap_or_else(|_| ZoneSource::bundled())
+}
+
+/// Hands the control socket's requests to the loop.
+async fn hand_over(mut requests: mpsc::Receiver<Asked>, inputs: mpsc::Sender<Input>) {
+    while let Some(asked) = requests.recv().await {
+        if inputs.send(Input::Asked(asked)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands what signals ask for to the loop.
+async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, mut reloader: Option<Reloader>) {
+    loop {
+        let input = match (signals.next().await, &mut reloader) {
+            (Asks::Stop, _) => Input::Stop,
+            (Asks::State, _) => Input::State,
+            (Asks::Reload, Some(reloader)) => reloader.reload(),
+            (Asks::Reload, None) => continue,
+        };
+        if inputs.send(input).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the file again.
+struct Reloader {
+    path: PathBuf,
+    environment: Environment,
+    settings: Settings,
+}
+
+impl Reloader {
+    fn new(setup: &Setup) -> Self {
+        Self {
+            path: setup.config.path.clone(),
+            environment: setup.environment.clone(),
+            settings: setup.config.settings.clone(),
+        }
+    }
+
+    /// All or nothing: a file with an error changes nothing.
+    fn reload(&mut self) -> Input {
+        notify::reloading();
+        let event = match Config::load(&self.path, &self.environment) {
+            Ok(config) => {
+                if config.settings != self.settings {
+                    tracing::warn!(
+                        "settings outside the schedules changed in the file: they take effect at the next start"
+                    );
+                }
+                notify::ready(&format!("{} schedules", config.schedules.len()));
+                Event::Reload { schedules: shared(config.schedules) }
+            }
+            Err(problems) => {
+                let text = refused(&self.path, &problems);
+                notify::ready(&text);
+                Event::ReloadRefused { text }
+            }
+        };
+        Input::Event(Box::new(event))
+    }
+}
+
+fn refused(path: &Path, problems: &Problems) -> String {
+    let errors = || problems.list.iter().filter(|problem| problem.severity == Severity::Error);
+    let line = |problem: &Problem| {
+        let place =
+            problem.place.as_ref().map_or_else(String::new, |place| format!("{}:{}: ", place.line, place.column));
+        format!("{place}{}", problem.message)
+    };
+    for problem in errors() {
+        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
+    }
+    let first = errors().next().map(line).unwrap_or_default();
+    format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())
+}
+
+/// Removes what is older than the file says, now and then.
+async fn keep_pruned(history: Arc<History>, clock: Arc<dyn Clock>, settings: Settings) {
+    loop {
+        let keep_for: TimeDelta = delta(settings.history.keep_for);
+        let retention = Retention {
+            before: clock.now().checked_sub_signed(keep_for),
+            occurrences_max: Some(settings.history.rows_max),
+        };
+        match history.prune(retention).await {
+            Ok(0) => {}
+            Ok(occurrences) => tracing::info!(occurrences, "old occurrences were removed from the history"),
+            Err(error) => {
+                tracing::warn!(%error, "old occurrences could not be removed from the history");
+                return;
+            }
+        }
+        tokio::time::sleep(PRUNE_INTERVAL).await;
+    }
+}

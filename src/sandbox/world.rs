@@ -1,0 +1,283 @@
+//! What the server knows: its workflows, its runs with their tags, and what is to go wrong.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::{
+    SandboxOptions,
+    fault::{Call, Fault, FaultPlan},
+    life::{Behaviour, Life, View},
+    workflow::{self, SandboxWorkflow},
+};
+use crate::{clock::Clock, engine::RunStatus, ids::WorkflowId, secret::Secret};
+
+/// A run as the look-alike knows it: what tests judge by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// From 1, in the order in which they were made.
+    pub number: u64,
+    /// `wr_…`
+    pub run_id: String,
+    /// `wpid_…`
+    pub workflow_id: String,
+    /// When the head of the POST had been read.
+    pub received_at: DateTime<Utc>,
+    /// When the run was made.
+    pub created_at: DateTime<Utc>,
+    /// Where it stands now.
+    pub status: RunStatus,
+    /// `parameters` as they were sent.
+    pub parameters: Map<String, Value>,
+    /// `run_metadata` as it was sent.
+    pub run_metadata: BTreeMap<String, String>,
+    /// The whole body of the POST.
+    pub request: Map<String, Value>,
+    /// The server died while it made the run: it never begins.
+    pub half_made: bool,
+}
+
+/// A run.
+pub(super) struct Run {
+    pub(super) number: u64,
+    pub(super) id: String,
+    pub(super) workflow_id: WorkflowId,
+    pub(super) title: String,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) request: Map<String, Value>,
+    /// The values after defaults.
+    pub(super) parameters: Map<String, Value>,
+    pub(super) tags: BTreeMap<String, String>,
+    /// From when on the tags can be seen; `None`: never.
+    pub(super) tags_from: Option<DateTime<Utc>>,
+    pub(super) trigger_type: &'static str,
+    pub(super) life: Life,
+}
+
+impl Run {
+    pub(super) fn tags_at(&self, now: DateTime<Utc>) -> Option<&BTreeMap<String, String>> {
+        self.tags_from.filter(|from| *from <= now).map(|_| &self.tags)
+    }
+
+    fn record(&self, now: DateTime<Utc>) -> RunRecord {
+        let sent = |key: &str| self.request.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
+        RunRecord {
+            number: self.number,
+            run_id: self.id.clone(),
+            workflow_id: self.workflow_id.to_string(),
+            received_at: self.received_at,
+            created_at: self.life.created_at,
+            status: self.life.view(now).status,
+            parameters: sent("parameters"),
+            run_metadata: sent("run_metadata")
+                .into_iter()
+                .map(|(key, value)| (key, value.as_str().unwrap_or_default().to_owned()))
+                .collect(),
+            request: self.request.clone(),
+            half_made: self.life.half_made,
+        }
+    }
+}
+
+/// A start that was found in order.
+pub(super) struct NewRun {
+    pub(super) workflow_id: WorkflowId,
+    pub(super) title: String,
+    pub(super) behaviour: Option<Behaviour>,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) request: Map<String, Value>,
+    pub(super) parameters: Map<String, Value>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) trigger_type: &'static str,
+}
+
+/// Everything.
+pub(super) struct World {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) key: Secret,
+    pub(super) version: Option<String>,
+    pub(super) tags_ignored: bool,
+    pub(super) seed: u64,
+    any_workflow: bool,
+    behaviour: Behaviour,
+    runs_kept_max: usize,
+    workflows: BTreeMap<WorkflowId, SandboxWorkflow>,
+    runs: VecDeque<Run>,
+    /// The numbers of a workflow's runs, ascending. May begin with some that were forgotten.
+    by_workflow: HashMap<WorkflowId, VecDeque<u64>>,
+    runs_made: u64,
+    workflows_made: u64,
+    starts_received: u64,
+    faults: FaultPlan,
+    /// Run ids are this plus the run's number, so that no two look-alikes of a machine give out the same.
+    first_id: u64,
+}
+
+impl World {
+    pub(super) fn new(options: SandboxOptions) -> Self {
+        let micros = u64::try_from(options.clock.now().timestamp_micros()).unwrap_or(0);
+        Self {
+            clock: options.clock,
+            key: options.key,
+            version: options.version,
+            tags_ignored: options.tags_ignored,
+            seed: options.seed,
+            any_workflow: options.any_workflow,
+            behaviour: options.behaviour,
+            runs_kept_max: options.runs_kept_max.max(1),
+            workflows: options.workflows.into_iter().map(|workflow| (workflow.id.clone(), workflow)).collect(),
+            runs: VecDeque::new(),
+            by_workflow: HashMap::new(),
+            runs_made: 0,
+            workflows_made: 0,
+            starts_received: 0,
+            faults: options.faults,
+            first_id: micros.saturating_mul(100),
+        }
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The fault that a call meets; counts it.
+    pub(super) fn fault(&mut self, call: Call) -> Option<Fault> {
+        if call == Call::Start {
+            self.starts_received += 1;
+        }
+        self.faults.pick(call, self.seed)
+    }
+
+    pub(super) fn set_faults(&mut self, plan: FaultPlan) {
+        self.faults = plan;
+    }
+
+    pub(super) fn starts_received(&self) -> u64 {
+        self.starts_received
+    }
+
+    pub(super) fn runs_made(&self) -> u64 {
+        self.runs_made
+    }
+
+    /// The workflow, deleted or not. Where any is allowed, it comes into being by being named.
+    pub(super) fn workflow(&mut self, id: &str) -> Option<&SandboxWorkflow> {
+        let id = WorkflowId::new(id).ok()?;
+        if self.any_workflow && !self.workflows.contains_key(&id) {
+            self.workflows.insert(id.clone(), SandboxWorkflow::new(id.clone()));
+        }
+        self.workflows.get(&id)
+    }
+
+    pub(super) fn workflows(&self) -> impl Iterator<Item = &SandboxWorkflow> {
+        self.workflows.values().filter(|workflow| !workflow.deleted)
+    }
+
+    pub(super) fn put_workflow(&mut self, workflow: SandboxWorkflow) {
+        self.workflows.insert(workflow.id.clone(), workflow);
+    }
+
+    /// Makes a workflow from its definition, under an id of this server's.
+    pub(super) fn make_workflow(&mut self, body: &Map<String, Value>) -> Option<&SandboxWorkflow> {
+        self.workflows_made += 1;
+        let id = WorkflowId::new(&format!("wpid_{}", self.first_id + self.workflows_made)).ok()?;
+        let workflow = workflow::from_definition(id.clone(), body, &self.behaviour)?;
+        self.put_workflow(workflow);
+        self.workflows.get(&id)
+    }
+
+    pub(super) fn delete_workflow(&mut self, id: &str) {
+        if let Some(workflow) = WorkflowId::new(id).ok().and_then(|id| self.workflows.get_mut(&id)) {
+            workflow.deleted = true;
+        }
+    }
+
+    pub(super) fn is_deleted(&self, id: &WorkflowId) -> bool {
+        self.workflows.get(id).is_some_and(|workflow| workflow.deleted)
+    }
+
+    /// Makes a run, as the fault wants it.
+    pub(super) fn make_run(&mut self, new: NewRun, fault: Option<&Fault>) -> &Run {
+        let now = self.now();
+        self.runs_made += 1;
+        let number = self.runs_made;
+        let half_made = matches!(fault, Some(Fault::CrashRow | Fault::CrashTag));
+        let tags_from = match fault {
+            Some(Fault::CrashRow) => None,
+            Some(Fault::TagLate(late)) => Some(now + crate::clock::delta(*late)),
+            _ => Some(now),
+        };
+        let behaviour = new.behaviour.unwrap_or_else(|| self.behaviour.clone());
+        if self.runs.len() >= self.runs_kept_max
+            && let Some(oldest) = self.runs.pop_front()
+            && let Some(numbers) = self.by_workflow.get_mut(&oldest.workflow_id)
+        {
+            numbers.pop_front();
+        }
+        self.by_workflow.entry(new.workflow_id.clone()).or_default().push_back(number);
+        let run = Run {
+            number,
+            id: format!("wr_{}", self.first_id + number),
+            workflow_id: new.workflow_id,
+            title: new.title,
+            received_at: new.received_at,
+            request: new.request,
+            parameters: new.parameters,
+            tags: new.tags,
+            tags_from,
+            trigger_type: new.trigger_type,
+            life: Life::new(now, behaviour, self.seed, number, half_made),
+        };
+        self.runs.push_back(run);
+        let last = self.runs.len() - 1;
+        &self.runs[last]
+    }
+
+    fn index(&self, id: &str) -> Option<usize> {
+        let number = id.strip_prefix("wr_")?.parse::<u64>().ok()?.checked_sub(self.first_id)?;
+        self.index_of(number)
+    }
+
+    fn index_of(&self, number: u64) -> Option<usize> {
+        let first = self.runs.front()?.number;
+        let index = usize::try_from(number.checked_sub(first)?).ok()?;
+        (index < self.runs.len()).then_some(index)
+    }
+
+    pub(super) fn run(&self, id: &str) -> Option<&Run> {
+        self.index(id).map(|index| &self.runs[index])
+    }
+
+    pub(super) fn run_mut(&mut self, id: &str) -> Option<&mut Run> {
+        let index = self.index(id)?;
+        self.runs.get_mut(index)
+    }
+
+    /// All runs, or a workflow's, the newest first.
+    pub(super) fn newest_first<'a>(&'a self, workflow: Option<&WorkflowId>) -> Box<dyn Iterator<Item = &'a Run> + 'a> {
+        match workflow {
+            None => Box::new(self.runs.iter().rev()),
+            Some(id) => Box::new(
+                self.by_workflow
+                    .get(id)
+                    .into_iter()
+                    .flat_map(|numbers| numbers.iter().rev())
+                    .filter_map(|number| self.index_of(*number).map(|index| &self.runs[index])),
+            ),
+        }
+    }
+
+    /// What happened, the oldest first, from the run after `after` on.
+    pub(super) fn records(&self, after: u64) -> Vec<RunRecord> {
+        let now = self.now();
+        self.runs.iter().filter(|run| run.number > after).map(|run| run.record(now)).collect()
+    }
+
+    pub(super) fn view(&self, run: &Run) -> View {
+        run.life.view(self.now())
+    }
+}

@@ -1,0 +1,93 @@
+//! What the README shows is tried: its queries on a fresh history, its file, and the names of commands and statuses.
+//!
+//! Not its prose.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
+use std::{fs, path::Path, process::Command};
+
+use skycron::{
+    engine::Status,
+    history::{DATABASE_FILE, HistoryOptions, Store},
+};
+
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The fenced blocks of a language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = readme();
+    let fence = format!("```{language}\n");
+    readme.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next()).map(str::to_owned).collect()
+}
+
+fn skycron(arguments: &[&str], folder: &Path) -> (bool, String) {
+    let ended = Command::new(env!("CARGO_BIN_EXE_skycron"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .env("SKYCRON_STATE_DIR", folder)
+        .output()
+        .unwrap();
+    let text = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (ended.status.success(), text)
+}
+
+#[test]
+fn queries_run_on_a_fresh_history() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(folder.path(), &HistoryOptions::default()).unwrap().close().unwrap();
+    let path = folder.path().join(DATABASE_FILE);
+    let connection = rusqlite::Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let blocks = blocks("sql");
+    let queries: Vec<_> =
+        blocks.iter().flat_map(|block| block.split(';')).filter(|query| !query.trim().is_empty()).collect();
+    assert!(queries.len() >= 4, "{queries:?}");
+    for query in queries {
+        let mut statement = connection.prepare(query).unwrap_or_else(|error| panic!("{error}:\n{query}"));
+        assert!(statement.query([]).unwrap().next().unwrap().is_none(), "an empty history answered:\n{query}");
+    }
+}
+
+#[test]
+fn file_is_accepted() {
+    let blocks = blocks("toml");
+    assert_eq!(blocks.len(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("schedules.toml"), &blocks[0]).unwrap();
+    let (good, text) = skycron(&["check"], folder.path());
+    assert!(good, "{text}");
+}
+
+#[test]
+fn commands_are_those_of_the_program() {
+    let readme = readme();
+    let folder = tempfile::tempdir().unwrap();
+    let (good, help) = skycron(&["--help"], folder.path());
+    assert!(good, "{help}");
+    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    // clap indents each command by two, and what is said of it by more.
+    let commands: Vec<_> = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() >= 8, "{help}");
+    for command in commands {
+        assert!(readme.contains(&format!("`{command}")), "`{command}` is not in the README");
+    }
+    let codes = help.split("Exit codes:\n").nth(1).unwrap();
+    for line in codes.lines().filter(|line| line.starts_with("  ")) {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        assert!(readme.contains(&format!("| {code} | {meaning}")), "exit code {code} in the README: {meaning}");
+    }
+}
+
+#[test]
+fn statuses_are_those_of_the_program() {
+    let readme = readme();
+    for status in Status::ALL {
+        assert!(readme.contains(&format!("`{status}`")), "`{status}` is not in the README");
+    }
+}
