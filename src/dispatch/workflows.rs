@@ -22,7 +22,10 @@ const WORKFLOWS_MAX: usize = 10_000;
 
 /// Names of the parameters that each workflow declares, and when that was read.
 #[derive(Debug, Default)]
-pub(super) struct Workflows(Mutex<HashMap<WorkflowId, (DateTime<Utc>, Vec<String>)>>);
+pub(super) struct Workflows(Mutex<HashMap<WorkflowId, Declared>>);
+
+/// When it was read, and the names.
+type Declared = (DateTime<Utc>, Vec<String>);
 
 impl Workflows {
     fn get(&self, id: &WorkflowId, now: DateTime<Utc>) -> Option<Vec<String>> {
@@ -65,10 +68,14 @@ impl Shared {
             parameters.keys().map(String::as_str).filter(|name| !declared.iter().any(|d| d == name)).collect();
         if !dropped.is_empty() {
             let text = format!(
-                "{} does not declare {}: the server dropped {}; declare it in the workflow, or remove it from the file",
-                id,
+                "{id} does not declare {}, and the server dropped what it does not declare: {}; mend the name, or declare it in \
+                 the workflow",
                 dropped.join(", "),
-                if dropped.len() == 1 { "it" } else { "them" },
+                if declared.is_empty() {
+                    "it declares nothing".to_owned()
+                } else {
+                    format!("it declares {}", declared.join(", "))
+                },
             );
             self.tell(Event::ParametersDropped { key, text }).await;
         }
