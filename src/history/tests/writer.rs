@@ -170,7 +170,11 @@ fn check_stall(
         // Several tries: none of them may be taken for a success.
         let stall = until("some tries", || history.stall().filter(|stall| stall.tries >= 3)).await;
         let tries = stall.tries;
-        assert_eq!(stall, Stall { since: at("14:30:00"), reason: expected.to_owned(), hint: Some(hint), tries }, "{name}");
+        assert_eq!(
+            stall,
+            Stall { since: at("14:30:00"), reason: expected.to_owned(), hint: Some(hint), tries },
+            "{name}"
+        );
         let second = history.submit(vec![reason(2)]).await.unwrap();
         let third = history.submit(vec![reason(3)]).await.unwrap();
         let mut fourth = Box::pin(history.submit(vec![reason(4)]));
@@ -225,7 +229,8 @@ fn a_disk_that_is_really_full_is_waited_for() {
             let filler = Path::new(store.connection().path().unwrap()).with_file_name("filler");
             let mut filler = std::fs::File::create(filler).unwrap();
             let block = [0_u8; 512];
-            let written = std::iter::repeat_with(|| filler.write_all(&block)).take(64 << 11).take_while(Result::is_ok).count();
+            let written =
+                std::iter::repeat_with(|| filler.write_all(&block)).take(64 << 11).take_while(Result::is_ok).count();
             assert!(written < 64 << 11, "this file system is too large for the test");
         },
         |dir| std::fs::remove_file(dir.path().join("filler")).unwrap(),
