@@ -23,6 +23,9 @@ use super::{
 /// a request on a connection that is just being closed would end unknown.
 const IDLE_SECONDS_MAX: u64 = 4;
 
+/// How much of an error's words is read.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
 /// Why no complete answer came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -32,14 +35,13 @@ pub(super) enum Failure {
     Timeout { text: String },
     /// The connection broke after the request had begun to leave.
     Broken { text: String },
-    /// The head of an answer came, its body did not, or not in time.
+    /// The head of a good answer came, its body did not, or not in time.
     BodyLost { status: u16, text: String },
-    /// The body is larger than the limit, and was not read to its end.
+    /// The body of a good answer is larger than the limit, and was not read to its end.
     TooLarge { status: u16, bytes_max: usize },
 }
 
 /// How connections are made.
-#[derive(Clone)]
 struct Recipe {
     tls: ClientConfig,
     proxies: bool,
@@ -65,10 +67,15 @@ impl Recipe {
 
 /// The connections to one server.
 pub(super) struct Transport {
-    recipe: Recipe,
     request_timeout: Duration,
     response_bytes_max: usize,
-    slot: Arc<Mutex<Slot>>,
+    shared: Arc<Shared>,
+}
+
+/// What the users of the connections have in common.
+struct Shared {
+    recipe: Recipe,
+    slot: Mutex<Slot>,
 }
 
 /// The library's client, and who uses it. It is replaced when it has been idle: its pool would look for idle connections
@@ -98,7 +105,8 @@ impl Transport {
         };
         let http = recipe.build().map_err(|error| ClientError::Setup(cause(&error)))?;
         let slot = Slot { http, in_flight: 0, used: 0, watched: false };
-        Ok(Self { recipe, request_timeout, response_bytes_max, slot: Arc::new(Mutex::new(slot)) })
+        let shared = Arc::new(Shared { recipe, slot: Mutex::new(slot) });
+        Ok(Self { request_timeout, response_bytes_max, shared })
     }
 
     /// Sends one request and reads its answer, whatever the status.
@@ -123,47 +131,55 @@ impl Transport {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = retry_after(header(RETRY_AFTER), header(DATE));
         let location = header(LOCATION).map(str::to_owned);
-        let bytes_max = self.response_bytes_max;
+        let success = response.status().is_success();
+        // Of an error the status says most; a part of its words will do, and none will do too.
+        let bytes_max = if success { self.response_bytes_max } else { ERROR_BYTES_MAX };
         let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        if announced > bytes_max {
+        if success && announced > bytes_max {
             return Err(Failure::TooLarge { status, bytes_max });
         }
-        let mut body = Vec::with_capacity(announced);
+        let mut body = Vec::with_capacity(announced.min(bytes_max));
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() > bytes_max => {
-                    return Err(Failure::TooLarge { status, bytes_max });
+                    if success {
+                        return Err(Failure::TooLarge { status, bytes_max });
+                    }
+                    break;
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(Answer { status, retry_after, location, body }),
-                Err(error) => return Err(Failure::BodyLost { status, text: cause(&error) }),
+                Ok(None) => break,
+                Err(error) if success => return Err(Failure::BodyLost { status, text: cause(&error) }),
+                Err(_) => break,
             }
         }
+        Ok(Answer { status, retry_after, location, body })
     }
 
     fn lease(&self) -> Lease {
-        let mut slot = lock(&self.slot);
+        let mut slot = self.shared.lock();
         slot.in_flight += 1;
         slot.used += 1;
-        Lease { http: slot.http.clone(), slot: Arc::clone(&self.slot), recipe: self.recipe.clone() }
+        Lease { http: slot.http.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
-fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
-    // Nothing in here panics half-way: a poisoned slot is as good as a healthy one.
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        // Nothing in here panics half-way: a poisoned slot is as good as a healthy one.
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One user of the connections. The last one to leave sees to it that they are closed when nobody comes back.
 struct Lease {
     http: reqwest::Client,
-    slot: Arc<Mutex<Slot>>,
-    recipe: Recipe,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut slot = lock(&self.slot);
+        let mut slot = self.shared.lock();
         slot.in_flight -= 1;
         if slot.in_flight > 0 || slot.watched {
             return;
@@ -171,18 +187,18 @@ impl Drop for Lease {
         // Outside a runtime (one that is being torn down) there is nothing to close either.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         slot.watched = true;
-        runtime.spawn(watch(Arc::clone(&self.slot), self.recipe.clone()));
+        runtime.spawn(watch(Arc::clone(&self.shared)));
     }
 }
 
 /// Waits until nothing was sent for a while, then puts a fresh client in the place of the used one.
-async fn watch(slot: Arc<Mutex<Slot>>, recipe: Recipe) {
-    let mut seen = lock(&slot).used;
+async fn watch(shared: Arc<Shared>) {
+    let mut seen = shared.lock().used;
     loop {
         tokio::time::sleep(Duration::from_secs(IDLE_SECONDS_MAX)).await;
-        let mut slot = lock(&slot);
+        let mut slot = shared.lock();
         if slot.in_flight == 0 && slot.used == seen {
-            if let Ok(http) = recipe.build() {
+            if let Ok(http) = shared.recipe.build() {
                 slot.http = http;
             }
             slot.watched = false;

@@ -82,6 +82,12 @@ fn bytes_that_are_no_answer() {
     );
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(70_000));
     check(Act::Say(endless.into_bytes()), "unknown 200", "larger than 65536");
+    // Of an error the status says enough, whatever becomes of its words.
+    let endless = format!("HTTP/1.1 400 X\r\n\r\n{}", " ".repeat(70_000));
+    check(Act::Say(endless.into_bytes()), "refused 400", "");
+    check(Act::Say(b"HTTP/1.1 422 X\r\ncontent-length: 99999999\r\n\r\n{".to_vec()), "refused 422", "");
+    check(Act::SayAndClose(b"HTTP/1.1 403 X\r\ncontent-length: 50\r\n\r\nhalf".to_vec()), "not_started 403", "half");
+    check(Act::SayAndClose(b"HTTP/1.1 503 X\r\ncontent-length: 50\r\n\r\n{\"deta".to_vec()), "unknown 503", "");
     // Without a length the end of the connection is the end of the body.
     check(
         Act::SayAndClose(b"HTTP/1.0 200 OK\r\n\r\n{\"run_id\":\"wr_1\",\"status\":\"created\"}".to_vec()),
