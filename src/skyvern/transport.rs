@@ -247,14 +247,18 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 fn sort(error: &reqwest::Error) -> Failure {
     let text = cause(error);
     if error.is_connect() || error.is_builder() {
-        let hint = if error.is_timeout() {
-            "nothing answers at base_url: check the address, and the network and firewalls on the way"
-        } else if error.is_dns() {
-            "the host in base_url cannot be found: check its spelling and this machine's name resolution"
-        } else if has_source::<rustls::Error>(error) {
-            "the server's certificate is not accepted: check base_url, this machine's clock and its ca-certificates"
-        } else {
-            "nothing accepts connections at base_url: check that the server is up, and the address"
+        let hint = match tls_failure(error) {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                "the server's certificate is not accepted: check base_url, this machine's clock and its ca-certificates"
+            }
+            Some(_) => "the server does not speak TLS here: check base_url: host, port, http or https",
+            None if error.is_timeout() => {
+                "nothing answers at base_url: check the address, and the network and firewalls on the way"
+            }
+            None if error.is_dns() => {
+                "the host in base_url cannot be found: check its spelling and this machine's name resolution"
+            }
+            None => "check that the server is up, and base_url: host, port, http or https",
         };
         return Failure::Connect { text, hint };
     }
@@ -272,21 +276,24 @@ fn cause(error: &reqwest::Error) -> String {
     one_line(&text)
 }
 
-fn has_source<E: std::error::Error + 'static>(error: &reqwest::Error) -> bool {
+/// The TLS failure among the causes.
+fn tls_failure(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next = error.source();
     while let Some(source) = next {
-        if source.is::<E>() {
-            return true;
+        if let Some(found) = source.downcast_ref::<rustls::Error>() {
+            return Some(found);
         }
-        // io::Error hides what it wraps from `source`.
-        if let Some(inner) = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && inner.is::<E>()
-        {
-            return true;
+        // An io::Error passes its `source` over what it wraps, which can be another io::Error.
+        let mut wrapped = source.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        while let Some(inner) = wrapped {
+            if let Some(found) = inner.downcast_ref::<rustls::Error>() {
+                return Some(found);
+            }
+            wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         }
         next = source.source();
     }
-    false
+    None
 }
 
 #[cfg(test)]
