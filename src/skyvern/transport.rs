@@ -3,11 +3,7 @@
 //! Not for the meaning of an answer. One exchange is one request on the wire: nothing is retried, and no redirect is
 //! followed (the key would travel with it).
 
-use std::{
-    error::Error as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
@@ -20,7 +16,7 @@ use super::{
 };
 
 /// How long a connection is kept without a request. Servers of this kind close theirs after 5 seconds (uvicorn's default);
-/// a request on a connection that is just being closed would end unknown.
+/// a request on a connection that is just being closed would end unknown. Once all are closed, nothing of them wakes up.
 const IDLE_SECONDS_MAX: u64 = 4;
 
 /// How much of an error's words is read.
@@ -41,51 +37,11 @@ pub(super) enum Failure {
     TooLarge { status: u16, bytes_max: usize },
 }
 
-/// How connections are made.
-struct Recipe {
-    tls: ClientConfig,
-    proxies: bool,
-    connect_timeout: Duration,
-    connections_max: usize,
-}
-
-impl Recipe {
-    fn build(&self) -> Result<reqwest::Client, reqwest::Error> {
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("skycron/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(self.tls.clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(self.connect_timeout)
-            .pool_max_idle_per_host(self.connections_max)
-            .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS_MAX));
-        if self.proxies { builder } else { builder.no_proxy() }.build()
-    }
-}
-
 /// The connections to one server.
 pub(super) struct Transport {
+    http: reqwest::Client,
     request_timeout: Duration,
     response_bytes_max: usize,
-    shared: Arc<Shared>,
-}
-
-/// What the users of the connections have in common.
-struct Shared {
-    recipe: Recipe,
-    slot: Mutex<Slot>,
-}
-
-/// The library's client, and who uses it. It is replaced when it has been idle: its pool would look for idle connections
-/// every few seconds for as long as it lives, and an idle daemon does not wake up.
-struct Slot {
-    http: reqwest::Client,
-    in_flight: usize,
-    /// Counts requests, so that the watch sees whether there was one since it last looked.
-    used: u64,
-    watched: bool,
 }
 
 impl Transport {
@@ -96,17 +52,22 @@ impl Transport {
         response_bytes_max: usize,
         connections_max: usize,
     ) -> Result<Self, ClientError> {
-        let recipe = Recipe {
-            tls: tls(base_url)?,
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("skycron/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls(base_url)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .tcp_nodelay(true)
+            .connect_timeout(connect_timeout)
+            .pool_max_idle_per_host(connections_max)
+            .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS_MAX));
+        if is_loopback(base_url) {
             // No proxy can reach this machine's own loopback.
-            proxies: !is_loopback(base_url),
-            connect_timeout,
-            connections_max,
-        };
-        let http = recipe.build().map_err(|error| ClientError::Setup(cause(&error)))?;
-        let slot = Slot { http, in_flight: 0, used: 0, watched: false };
-        let shared = Arc::new(Shared { recipe, slot: Mutex::new(slot) });
-        Ok(Self { request_timeout, response_bytes_max, shared })
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| ClientError::Setup(cause(&error)))?;
+        Ok(Self { http, request_timeout, response_bytes_max })
     }
 
     /// Sends one request and reads its answer, whatever the status.
@@ -117,8 +78,7 @@ impl Transport {
         headers: HeaderMap,
         body: Option<Vec<u8>>,
     ) -> Result<Answer, Failure> {
-        let lease = self.lease();
-        let mut request = lease.http.request(method, url).headers(headers).timeout(self.request_timeout);
+        let mut request = self.http.request(method, url).headers(headers).timeout(self.request_timeout);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -154,62 +114,6 @@ impl Transport {
             }
         }
         Ok(Answer { status, retry_after, location, body })
-    }
-
-    fn lease(&self) -> Lease {
-        let mut slot = self.shared.lock();
-        slot.in_flight += 1;
-        slot.used += 1;
-        Lease { http: slot.http.clone(), shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        // Nothing in here panics half-way: a poisoned slot is as good as a healthy one.
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One user of the connections. The last one to leave sees to it that they are closed when nobody comes back.
-struct Lease {
-    http: reqwest::Client,
-    shared: Arc<Shared>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut slot = self.shared.lock();
-        slot.in_flight -= 1;
-        if slot.in_flight > 0 || slot.watched {
-            return;
-        }
-        // Outside a runtime (one that is being torn down) there is nothing to close either.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        slot.watched = true;
-        runtime.spawn(watch(Arc::clone(&self.shared)));
-    }
-}
-
-/// Waits until nothing was sent for a while, then puts a fresh client in the place of the used one.
-async fn watch(shared: Arc<Shared>) {
-    let mut seen = shared.lock().used;
-    loop {
-        tokio::time::sleep(Duration::from_secs(IDLE_SECONDS_MAX)).await;
-        let mut slot = shared.lock();
-        if slot.in_flight == 0 && slot.used == seen {
-            if let Ok(http) = shared.recipe.build() {
-                slot.http = http;
-            }
-            slot.watched = false;
-            return;
-        }
-        if slot.in_flight > 0 {
-            // The last of them starts the next watch.
-            slot.watched = false;
-            return;
-        }
-        seen = slot.used;
     }
 }
 

@@ -122,7 +122,10 @@ fn no_connection() {
     // A port that was free a moment ago; nobody is told about it.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     check_no_connection(&format!("http://{free}"), "refused", "check that the server is up");
-    // Other ends that do not speak TLS: one that goes, one that says something else.
+    // Other ends that do not speak TLS: one that waits, one that goes, one that says something else.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    check_no_connection(&url, "no connection to the server", "nothing answers at base_url");
     let other_end = |says: &'static [u8]| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -296,13 +299,17 @@ fn idle_connections_are_closed() {
     let client = client(&script.url, KEY);
     block_on(async {
         assert_eq!(sorted(&start(&client, "wpid_1").await), "started");
+        // Nor does anything go on that would wake an idle process: not a task is left.
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let mut closed = false;
         for _ in 0..2000 {
-            if script.is_closed() {
+            closed = closed || script.is_closed();
+            if closed && tasks() == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the connection stays open while the client lives on");
+        panic!("closed: {closed}, {} tasks go on while the client lives on", tasks());
     });
     drop(client);
 }
