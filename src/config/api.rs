@@ -32,6 +32,7 @@ shape! {
         launches_in_flight_max: u64,
         poll_interval: Duration,
         poll_interval_max: Duration,
+        settle_grace: Duration,
     }
 }
 
@@ -72,6 +73,8 @@ impl FromToml for RawKey {
 /// Checks `[api]`. A value that is wrong is a problem, and its default goes on in its place.
 pub(super) fn check(raw: &RawApi, file: &Path, reading: &mut Reading<'_>) -> ApiSettings {
     let allow_plain_http = raw.allow_plain_http.as_ref().is_some_and(|at| at.value);
+    // The server itself may take 20 s before it says that it is busy.
+    let request_timeout = duration(raw.request_timeout.as_ref(), 60, 1, 3600, reading);
     let poll_interval = duration(raw.poll_interval.as_ref(), 5, 1, 3600, reading);
     let poll_interval_max =
         duration(raw.poll_interval_max.as_ref(), 60.max(poll_interval.as_secs()), 1, 86_400, reading);
@@ -83,13 +86,13 @@ pub(super) fn check(raw: &RawApi, file: &Path, reading: &mut Reading<'_>) -> Api
         api_key: key_source(raw.api_key.as_ref(), file, reading),
         allow_plain_http,
         connect_timeout: duration(raw.connect_timeout.as_ref(), 10, 1, 300, reading),
-        // The server itself may take 20 s before it says that it is busy.
-        request_timeout: duration(raw.request_timeout.as_ref(), 60, 1, 3600, reading),
+        request_timeout,
         response_bytes_max: number(raw.response_bytes_max.as_ref(), 16 << 20, 1 << 10, 1 << 30, reading),
         requests_per_second_max: small(raw.requests_per_second_max.as_ref(), 0, 0, 100_000, reading),
         launches_in_flight_max: small(raw.launches_in_flight_max.as_ref(), 64, 1, 10_000, reading),
         poll_interval,
         poll_interval_max,
+        settle_grace: duration(raw.settle_grace.as_ref(), request_timeout.as_secs() + 60, 1, 86_400, reading),
     }
 }
 

@@ -45,6 +45,9 @@ pub struct ApiSettings {
     pub poll_interval: Duration,
     /// Between two looks at an old one.
     pub poll_interval_max: Duration,
+    /// How long after a start without a clear answer its request may still become a run: a proxy may hold it, and a busy
+    /// server waits before it begins. Until then, a run that is not found proves nothing.
+    pub settle_grace: Duration,
 }
 
 /// Where the API key is.

@@ -40,9 +40,6 @@ const EVENTS_WAITING_MAX: usize = 4096;
 const INPUTS_WAITING_MAX: usize = 64;
 /// How long a stop waits for the answers to starts that are out, beyond the request's own time-out.
 const STOP_GRACE_SECONDS: u64 = 5;
-/// How long after a start without a clear answer its request may still become a run, beyond the request's own time-out: a
-/// proxy may hold it, and a busy server waits 20 seconds before it begins.
-const SETTLE_GRACE_SECONDS: u64 = 60;
 /// How often old rows are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
@@ -181,7 +178,7 @@ impl Parts {
         let patience = Patience {
             poll_interval: settings.api.poll_interval,
             poll_interval_max: settings.api.poll_interval_max,
-            settle_grace: settings.api.request_timeout + Duration::from_secs(SETTLE_GRACE_SECONDS),
+            settle_grace: settings.api.settle_grace,
         };
         let dispatcher = Dispatcher::new(client, Arc::clone(&setup.clock), setup.state_dir.clone(), patience, told);
         let engine = Engine::new(Options {
