@@ -9,6 +9,7 @@ use crate::{
     config::{Config, Problem},
     daemon::{self, DaemonError, Setup},
     history::HistoryError,
+    secret::Secret,
 };
 
 const AFTER_HELP: &str = "\
@@ -36,7 +37,7 @@ pub fn run(_args: &RunArgs, context: &mut Context) -> Result<Exit, CliError> {
     let setup = setup(load(context)?, context)?;
     let (file, state) = (setup.config.path.display().to_string(), setup.state_dir.display().to_string());
     tracing::info!(file, state, schedules = setup.config.schedules.len(), "skycron {}", env!("CARGO_PKG_VERSION"));
-    daemon::serve(setup).map_err(cli_error)?;
+    daemon::serve(&setup).map_err(cli_error)?;
     tracing::info!("stopped in order");
     Ok(Exit::Done)
 }
@@ -62,6 +63,18 @@ pub fn load(context: &mut Context) -> Result<Config, CliError> {
 /// The key is not there or is none.
 pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
     let api_key = config.settings.api.api_key.resolve(&context.environment).map_err(problem)?;
+    with_key(config, context, api_key)
+}
+
+/// The same for what sends nothing, and so needs no key.
+///
+/// # Errors
+/// There is no place for the history.
+pub fn setup_without_key(config: Config, context: &Context) -> Result<Setup, CliError> {
+    with_key(config, context, Secret::new("not-needed".to_owned()))
+}
+
+fn with_key(config: Config, context: &Context, api_key: Secret) -> Result<Setup, CliError> {
     let state_dir = context.state_dir()?;
     let (environment, clock) = (context.environment.clone(), Arc::new(context.clock));
     Ok(Setup { config, environment, api_key, state_dir, clock })

@@ -77,7 +77,7 @@ pub(super) struct Checked {
 
 /// Reads a text. What could be read is there beside the problems; it counts only if none of them is an error.
 pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading<'_>) -> Checked {
-    hide_unquoted_keys(reading);
+    hide_misplaced_keys(reading);
     let (tree, errors) = DeTable::parse_recoverable(reading.text);
     for error in errors {
         let end = reading.text.len();
@@ -170,13 +170,13 @@ fn min_interval(raw: Option<&At<Duration>>, reading: &mut Reading<'_>) -> Durati
     duration(raw, MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, 366 * DAY_SECONDS, reading)
 }
 
-/// A key that stands without quotes is no TOML, and the line would be shown with the syntax error.
-fn hide_unquoted_keys(reading: &mut Reading<'_>) {
+/// What follows `api_key` on its line may be the key itself, in a form that is not TOML: then nothing reads it as a value,
+/// and the line would be shown with the syntax error.
+fn hide_misplaced_keys(reading: &mut Reading<'_>) {
     let text = reading.text;
-    for (at, _) in text.match_indices("api_key") {
+    for (at, word) in text.match_indices("api_key") {
         let line_end = text[at..].find('\n').map_or(text.len(), |length| at + length);
-        let Some(equals) = text[at..line_end].find('=') else { continue };
-        let value = text[at + equals + 1..line_end].trim_start();
+        let value = text[at + word.len()..line_end].trim_start_matches(['=', ':', ' ', '\t', '"', '\'']);
         if !value.is_empty() && !value.starts_with('{') {
             reading.hide(&(line_end - value.len()..line_end));
         }

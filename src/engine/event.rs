@@ -85,6 +85,17 @@ pub enum Event {
         /// Parameters that replace the schedule's, one by one.
         parameters: Map<String, Value>,
     },
+    /// A person asks for occurrences of the past.
+    Backfill {
+        /// To be given back with the answer.
+        request: RequestId,
+        /// The schedule.
+        schedule: ScheduleId,
+        /// From this instant on, itself included.
+        from: DateTime<Utc>,
+        /// Up to this instant, itself included; not later than now.
+        to: DateTime<Utc>,
+    },
     /// A person pauses a schedule, or (`None`) lets it go on.
     Pause {
         /// To be given back with the answer.
@@ -181,8 +192,8 @@ pub enum Action {
     Answer {
         /// Which question.
         request: RequestId,
-        /// The occurrence that came of it, if one did; or why not.
-        result: Result<Option<OccurrenceKey>, String>,
+        /// The occurrences that came of it; or why none did.
+        result: Result<Vec<OccurrenceKey>, String>,
     },
 }
 

@@ -9,4 +9,5 @@ mod calendar;
 mod cli_check;
 mod cli_common;
 mod cli_next;
+mod cli_sandbox;
 mod example_file;
