@@ -28,7 +28,7 @@ use crate::{
     engine::{Engine, Event, Options, change::Memory},
     history::{History, HistoryError, HistoryOptions, Retention, Store},
     ids::{OccurrenceKey, ScheduleId},
-    schedule::{Schedule, Timetable},
+    schedule::{Schedule, Timetable, template::Secrets},
     secret::Secret,
     skyvern::{Client, ClientError, ClientOptions},
 };
@@ -50,6 +50,8 @@ pub struct Setup {
     pub environment: Environment,
     /// The API key.
     pub api_key: Secret,
+    /// What templates may speak of.
+    pub secrets: Secrets,
     /// Where the history and the control socket are.
     pub state_dir: PathBuf,
     /// The clock.
@@ -175,7 +177,14 @@ impl Parts {
             poll_interval_max: settings.api.poll_interval_max,
             settle_grace: settings.api.settle_grace,
         };
-        let dispatcher = Dispatcher::new(client, Arc::clone(&setup.clock), setup.state_dir.clone(), patience, told);
+        let dispatcher = Dispatcher::new(
+            client,
+            Arc::clone(&setup.clock),
+            setup.state_dir.clone(),
+            patience,
+            setup.secrets.clone(),
+            told,
+        );
         let engine = Engine::new(Options {
             instance: settings.instance.clone(),
             launches_in_flight_max: settings.api.launches_in_flight_max as usize,

@@ -217,8 +217,9 @@ pub struct Settle {
     pub key: OccurrenceKey,
     /// Whose runs to look through.
     pub workflow_id: WorkflowId,
-    /// What it was started with, where that is still known: for servers that cannot search by tag.
-    pub parameters: Option<Map<String, Value>>,
+    /// Its schedule, where that is still there, and the parameters before their templates were filled in: for servers that
+    /// cannot search by tag.
+    pub asked: Option<(Arc<Schedule>, Map<String, Value>)>,
     /// When its first attempt began; a run made earlier is another's.
     pub since: DateTime<Utc>,
     /// When its last attempt began: looking goes on for a while after this, since the request may still be on its way.
