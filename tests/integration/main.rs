@@ -5,6 +5,7 @@
 
 mod support;
 
+mod calendar;
 mod cli_check;
 mod cli_common;
 mod cli_next;
