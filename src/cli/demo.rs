@@ -31,10 +31,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, rfc3339},
-    config::{Config, Environment},
+    config::{Config, Environment, Problems},
     engine::Status,
     history::{HistoryFilter, HistoryRow, Reader},
-    sandbox::{Behaviour, Sandbox, SandboxOptions},
+    sandbox::{Behaviour, Sandbox, SandboxOptions, SandboxParameter, SandboxWorkflow},
+    schedule::Schedule,
 };
 
 /// The file that the schedules are taken from.
@@ -73,19 +74,23 @@ pub fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, CliError> {
     let started = context.clock.now();
     let due = next_minute(started);
     let bound = args.bound.unwrap_or(Duration::from_secs(SECONDS_MAX));
-    let behaviour = Behaviour {
-        run_time: Duration::from_secs(4),
-        run_time_spread: Duration::from_secs(6),
-        ..Behaviour::default()
-    };
-    let sandbox = Sandbox::start(SandboxOptions { behaviour, ..SandboxOptions::default() })
+    let behaviour =
+        Behaviour { run_time: Duration::from_secs(4), run_time_spread: Duration::from_secs(6), ..Behaviour::default() };
+    let schedules = example()?;
+    let workflows = schedules.iter().map(workflow).collect();
+    let sandbox = Sandbox::start(SandboxOptions { behaviour, workflows, ..SandboxOptions::default() })
         .map_err(|error| failed("the sandbox could not be started", error))?;
-    let file = write_files(&folder, &sandbox, due)?;
+    let file = write_files(&folder, &sandbox, &schedules, due)?;
     let ids: Vec<String> = file.schedules.iter().map(|schedule| schedule.id.to_string()).collect();
     let output = &mut context.output;
     output.note(format_args!("sandbox:  {} (a look-alike of Skyvern, inside this process)", sandbox.base_url()));
     output.note(format_args!("file:     {}", file.path.display()));
-    output.note(format_args!("{} schedules are due at {}, in {} s", ids.len(), rfc3339(due), (due - started).num_seconds()));
+    output.note(format_args!(
+        "{} schedules are due at {}, in {} s",
+        ids.len(),
+        rfc3339(due),
+        (due - started).num_seconds()
+    ));
 
     let mut daemon = Daemon::start(&folder, &file.path)?;
     let mut view = View::new(&ids, due, output);
@@ -99,7 +104,9 @@ pub fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, CliError> {
         }
         if let Some(status) = daemon.ended() {
             let log = fs::read_to_string(folder.join("daemon.log")).unwrap_or_default();
-            return Err(CliError::new(Exit::Bad, format!("the daemon ended early ({status})")).source(log.trim().to_owned()));
+            return Err(
+                CliError::new(Exit::Bad, format!("the daemon ended early ({status})")).source(log.trim().to_owned())
+            );
         }
         std::thread::sleep(LOOK_EVERY);
     };
@@ -145,19 +152,44 @@ fn next_minute(now: DateTime<Utc>) -> DateTime<Utc> {
     minute + TimeDelta::minutes(1)
 }
 
-/// The daemon's file: schedules of the example, due at this minute of every hour.
-fn write_files(folder: &Path, sandbox: &Sandbox, due: DateTime<Utc>) -> Result<Config, CliError> {
-    let no_environment = Environment::from_pairs(std::iter::empty::<(&str, &str)>());
-    let bad = |problems: crate::config::Problems| {
-        let first = problems.list.first().map_or_else(String::new, |problem| problem.message.clone());
-        CliError::new(Exit::Bad, "the demo's file is not right").source(first)
+/// The schedules of the example that take part.
+fn example() -> Result<Vec<Schedule>, CliError> {
+    let example = Config::parse(Path::new("schedules.example.toml"), EXAMPLE, &no_environment()).map_err(bad_file)?;
+    Ok(example.schedules.into_iter().filter(|schedule| schedule.enabled).take(SCHEDULES_MAX).collect())
+}
+
+/// A workflow of the sandbox that declares what the schedule gives it.
+fn workflow(schedule: &Schedule) -> SandboxWorkflow {
+    let parameter = |(key, value): (&String, &serde_json::Value)| SandboxParameter {
+        key: key.clone(),
+        kind: "json".to_owned(),
+        default: Some(value.clone()),
     };
-    let example = Config::parse(Path::new("schedules.example.toml"), EXAMPLE, &no_environment).map_err(bad)?;
-    let schedules: Vec<_> = example
-        .schedules
+    SandboxWorkflow {
+        title: schedule.name.clone().unwrap_or_else(|| schedule.id.to_string()),
+        parameters: Some(schedule.parameters.iter().map(parameter).collect()),
+        ..SandboxWorkflow::new(schedule.workflow_id.clone())
+    }
+}
+
+fn no_environment() -> Environment {
+    Environment::from_pairs(std::iter::empty::<(&str, &str)>())
+}
+
+fn bad_file(problems: Problems) -> CliError {
+    let first = problems.list.into_iter().next().map_or_else(String::new, |problem| problem.message);
+    CliError::new(Exit::Bad, "the demo's file is not right").source(first)
+}
+
+/// The daemon's file: the schedules, due at this minute of every hour.
+fn write_files(
+    folder: &Path,
+    sandbox: &Sandbox,
+    schedules: &[Schedule],
+    due: DateTime<Utc>,
+) -> Result<Config, CliError> {
+    let schedules: Vec<_> = schedules
         .iter()
-        .filter(|schedule| schedule.enabled)
-        .take(SCHEDULES_MAX)
         .map(|schedule| {
             json!({
                 "id": schedule.id.as_str(),
@@ -179,14 +211,15 @@ fn write_files(folder: &Path, sandbox: &Sandbox, due: DateTime<Utc>) -> Result<C
         },
         "schedule": schedules,
     });
-    let text = toml::to_string(&file).map_err(|error| CliError::new(Exit::Bad, "the demo's file cannot be written").source(error))?;
+    let text = toml::to_string(&file)
+        .map_err(|error| CliError::new(Exit::Bad, "the demo's file cannot be written").source(error))?;
     let path = folder.join("schedules.toml");
     let write = || {
         write_private(&key_file, sandbox.key().expose())?;
         fs::write(&path, &text)
     };
     write().map_err(|error| failed("the demo's file cannot be written", error))?;
-    Config::parse(&path, &text, &no_environment).map_err(bad)
+    Config::parse(&path, &text, &no_environment()).map_err(bad_file)
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
@@ -260,9 +293,11 @@ impl View {
         let bars = output.talk_look().terminal.then(|| {
             let all = MultiProgress::new();
             let width = ids.iter().map(String::len).max().unwrap_or(0);
-            let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style = ProgressStyle::with_template("{spinner} {prefix}  {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
             let bars = ids.iter().map(|id| {
-                let bar = all.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(format!("{id:width$}")));
+                let bar =
+                    all.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(format!("{id:width$}")));
                 bar.enable_steady_tick(LOOK_EVERY);
                 (id.clone(), bar)
             });

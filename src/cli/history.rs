@@ -10,7 +10,7 @@ use super::{
     error::CliError,
     exit::Exit,
     instant::InstantArg,
-    output::{Tone, toned},
+    output::{Output, Tone, toned},
     run::history_error,
 };
 use crate::{
@@ -75,19 +75,27 @@ pub fn run(args: &HistoryArgs, context: &mut Context) -> Result<Exit, CliError> 
     };
     let rows = reader.history(&filter).map_err(history_error)?;
     let output = &mut context.output;
-    if output.format() == Format::Json {
-        rows.iter().try_for_each(|row| output.object(row))?;
-        return Ok(Exit::Done);
-    }
-    if rows.is_empty() {
+    show_rows(&rows, output)?;
+    if output.format() == Format::Text && rows.is_empty() {
         output.note("nothing: no occurrence is like that");
-        return Ok(Exit::Done);
-    }
-    output.table(&["OCCURRENCE", "STATUS", "TRIGGER", "LATE", "TOOK", "RUN", "WHY"], rows.iter().map(cells))?;
-    if rows.len() >= args.limit as usize {
+    } else if output.format() == Format::Text && rows.len() >= args.limit as usize {
         output.note(format_args!("the newest {}; --limit shows more", rows.len()));
     }
     Ok(Exit::Done)
+}
+
+/// Lines of the history as a table, or as JSON.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn show_rows(rows: &[HistoryRow], output: &mut Output) -> Result<(), CliError> {
+    if output.format() == Format::Json {
+        return rows.iter().try_for_each(|row| output.object(row));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    output.table(&["OCCURRENCE", "STATUS", "TRIGGER", "LATE", "TOOK", "RUN", "WHY"], rows.iter().map(cells))
 }
 
 /// The schedules by their names; one that was never seen is more likely a slip than a question.

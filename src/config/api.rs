@@ -155,6 +155,9 @@ fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) 
     let Some(At { value: RawKey(raw), span, .. }) = raw else { return fallback };
     let given: Vec<_> = [&raw.env, &raw.file, &raw.credential].into_iter().flatten().collect();
     let [at] = given.as_slice() else {
+        if ["env", "file", "credential"].iter().any(|key| reading.is_unused(key)) {
+            return fallback;
+        }
         reading.add(span, Problem::error(Code::Conflict, "`api_key` takes exactly one of env, file and credential"));
         return fallback;
     };

@@ -15,7 +15,7 @@ use super::{
     reader::{At, FromToml, Reading, read_shape, shape},
     schedule::{self, RawDefaults, Seen},
     settings::Settings,
-    timetable::Rules,
+    timetable::{CronCache, Rules},
     zone_cache::ZoneCache,
     zones::{ZoneRulesChoice, ZoneSource},
 };
@@ -95,7 +95,8 @@ pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading
         Some(at) => zones.look_up(at, reading),
     };
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
-    let mut rules = Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval };
+    let mut rules =
+        Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
     let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }

@@ -78,11 +78,11 @@ fn header(table: &str) -> String {
     }
 }
 
-/// The problem of a key that its table does not have.
-pub(super) fn unknown(table: &str, key: &str) -> Problem {
+/// The problem of a key that its table does not have, and the key that was probably meant.
+pub(super) fn unknown(table: &str, key: &str) -> (Problem, Option<String>) {
     if LATER.contains(&(table, key)) {
-        return Problem::error(Code::NotAvailable, format!("`{key}` is not available in this version"))
-            .hint("take it out: nothing would act on it");
+        let problem = Problem::error(Code::NotAvailable, format!("`{key}` is not available in this version"));
+        return (problem.hint("take it out: nothing would act on it"), None);
     }
     let what = if table.is_empty() { "the file has no".to_owned() } else { format!("{} has no", header(table)) };
     let problem = Problem::error(Code::UnknownKey, format!("{what} key `{key}`"));
@@ -90,14 +90,15 @@ pub(super) fn unknown(table: &str, key: &str) -> Problem {
     let known = tables.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, keys)| keys);
     let alias = OTHER_NAMES.iter().find(|(other, name)| *other == key && known.contains(name)).map(|(_, name)| *name);
     if let Some(name) = alias.or_else(|| nearest(key, known.iter().copied())) {
-        return problem.hint(format!("did you mean `{name}`?"));
+        return (problem.hint(format!("did you mean `{name}`?")), Some(name.to_owned()));
     }
     let home = tables.iter().find(|(name, keys)| *name != table && keys.contains(&key));
-    match home {
+    let problem = match home {
         Some(("", _)) => problem.hint(format!("`{key}` belongs at the top of the file, before the first [table]")),
         Some((home, _)) => problem.hint(format!("`{key}` belongs to {}", header(home))),
         None => problem.hint(format!("it has: {}", known.join(", "))),
-    }
+    };
+    (problem, None)
 }
 
 /// Whether the value of a key that does not exist may be a secret, as under a slip in `api_key`.
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     fn check(table: &str, key: &str, hint: &str) {
-        assert_eq!(unknown(table, key).hint.as_deref(), Some(hint), "{table:?} {key:?}");
+        assert_eq!(unknown(table, key).0.hint.as_deref(), Some(hint), "{table:?} {key:?}");
     }
 
     #[test]
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn what_is_planned_is_not_known_yet() {
         for (table, key) in LATER {
-            assert_eq!(unknown(table, key).code, Code::NotAvailable);
+            assert_eq!(unknown(table, key).0.code, Code::NotAvailable);
             let known = tables().into_iter().any(|(name, keys)| name == *table && keys.contains(key));
             assert!(!known, "{table} {key}");
         }

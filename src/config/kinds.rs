@@ -73,7 +73,7 @@ impl FromToml for Duration {
             DeValue::String(text) => match humantime::parse_duration(text) {
                 Ok(duration) if duration <= DURATION_MAX => return Some(duration),
                 Ok(_) => Problem::error(Code::BadValue, format!("`{}` is longer than ten years", reading.key)),
-                Err(error) => Problem::error(Code::BadValue, format!("{text:?} is not a duration: {error}"))
+                Err(_) => Problem::error(Code::BadValue, format!("`{}` is not a duration: {text:?}", reading.key))
                     .hint("write a number with its unit: \"90s\", \"5m\", \"1h 30m\", \"7days\""),
             },
             DeValue::Integer(number) => {
@@ -202,10 +202,12 @@ impl FromToml for Texts {
             reading.wrong_type(span, Self::EXPECTED, value, None);
             return None;
         };
-        let texts: Vec<_> = array
-            .iter()
-            .filter_map(|item| Some((String::from_toml(item.get_ref(), &item.span(), reading)?, item.span())))
-            .collect();
+        let name = reading.key.clone();
+        let mut texts = Vec::with_capacity(array.len());
+        for (index, item) in array.iter().enumerate() {
+            reading.key = format!("{name}[{index}]");
+            texts.extend(String::from_toml(item.get_ref(), &item.span(), reading).map(|text| (text, item.span())));
+        }
         (texts.len() == array.len()).then_some(Self(texts))
     }
 }
@@ -222,13 +224,13 @@ impl FromToml for TextMap {
             reading.wrong_type(span, Self::EXPECTED, value, None);
             return None;
         };
-        let entries: Vec<_> = table
-            .iter()
-            .filter_map(|(key, item)| {
-                let text = String::from_toml(item.get_ref(), &item.span(), reading)?;
-                Some((key.get_ref().to_string(), key.span(), text, item.span()))
-            })
-            .collect();
+        let name = reading.key.clone();
+        let mut entries = Vec::with_capacity(table.len());
+        for (key, item) in table {
+            reading.key = format!("{name}.{}", key.get_ref());
+            let text = String::from_toml(item.get_ref(), &item.span(), reading);
+            entries.extend(text.map(|text| (key.get_ref().to_string(), key.span(), text, item.span())));
+        }
         (entries.len() == table.len()).then_some(Self(entries))
     }
 }

@@ -28,6 +28,9 @@ mod surprises;
 mod timetable;
 mod zone_cache;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt,
     fs::File,

@@ -106,7 +106,7 @@ fn value<T>(written: Option<At<T>>, otherwise: T) -> T {
 }
 
 fn check_retry(raw: RawRetry, key: &Range<usize>, reading: &mut Reading<'_>) -> Option<RunRetry> {
-    if raw.max_attempts.is_none() {
+    if raw.max_attempts.is_none() && !reading.is_unused("max_attempts") {
         reading.add(
             key,
             Problem::error(Code::MissingKey, "`retry` has no max_attempts")

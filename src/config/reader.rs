@@ -3,7 +3,7 @@
 //!
 //! What a value means is decided by the files that declare the shapes.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use toml::{
     Spanned,
@@ -39,13 +39,16 @@ pub(super) struct Reading<'t> {
     pub schedule: Option<Box<str>>,
     /// The name of the key whose value is being read.
     pub key: String,
+    /// Keys of the schedule that is being read which are there and could not be used, or were meant by one that is
+    /// unknown: they are not missing as well.
+    pub unused: Vec<String>,
     drafts: Vec<Draft>,
     hidden: Vec<Range<usize>>,
 }
 
 impl<'t> Reading<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, schedule: None, key: String::new(), drafts: Vec::new(), hidden: Vec::new() }
+        Self { text, schedule: None, key: String::new(), unused: Vec::new(), drafts: Vec::new(), hidden: Vec::new() }
     }
 
     /// Adds a problem at a place.
@@ -87,23 +90,46 @@ impl<'t> Reading<'t> {
         self.hidden.push(span.clone());
     }
 
+    /// The same for everything that is inside a value; the span of a table is its header alone.
+    pub(super) fn hide_value(&mut self, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Table(table) => table.iter().for_each(|(_, inner)| self.hide_value(inner)),
+            DeValue::Array(array) => array.iter().for_each(|inner| self.hide_value(inner)),
+            _ => self.hide(&value.span()),
+        }
+    }
+
+    /// Whether a key is there after all, though its value could not be used.
+    pub(super) fn is_unused(&self, key: &str) -> bool {
+        self.unused.iter().any(|unused| unused == key)
+    }
+
     /// Whether any error was found so far.
     pub(super) fn has_errors(&self) -> bool {
         self.drafts.iter().any(|draft| draft.problem.severity == Severity::Error)
     }
 
-    /// Leaves out what only follows from the syntax errors: problems on their lines, and keys that are missing because
-    /// their line could not be read.
+    /// Leaves out what only follows from the syntax errors: other problems on their lines, and keys that are missing
+    /// because their line could not be read.
     pub(super) fn drop_consequences_of_syntax_errors(&mut self) {
         let index = LineIndex::new(self.text);
         let line = |draft: &Draft| draft.span.as_ref().map(|span| index.place(span).line);
-        let broken: Vec<_> = self.drafts.iter().filter(|draft| draft.problem.code == Code::Syntax).map(line).collect();
+        let broken: HashSet<_> =
+            self.drafts.iter().filter(|draft| draft.problem.code == Code::Syntax).map(line).collect();
         if broken.is_empty() {
             return;
         }
-        self.drafts.retain(|draft| {
-            draft.problem.code == Code::Syntax
-                || !(matches!(draft.problem.code, Code::MissingKey | Code::Conflict) || broken.contains(&line(draft)))
+        // Below a header that could not be read, keys are taken for those of the table before.
+        let header_is_broken = broken
+            .iter()
+            .flatten()
+            .any(|line| self.text.lines().nth(line - 1).is_some_and(|text| text.trim_start().starts_with('[')));
+        let mut told = HashSet::new();
+        self.drafts.retain(|draft| match draft.problem.code {
+            Code::Syntax => told.insert(line(draft)),
+            Code::MissingKey | Code::Conflict | Code::Surprise => false,
+            Code::UnknownKey if header_is_broken => false,
+            _ => !broken.contains(&line(draft)),
         });
     }
 
@@ -163,8 +189,11 @@ impl Entry<'_, '_> {
         let span = self.value.span();
         reading.key.clear();
         reading.key.push_str(self.key.get_ref());
-        let value = T::from_toml(self.value.get_ref(), &span, reading)?;
-        Some(At { value, span, key: self.key.span() })
+        let value = T::from_toml(self.value.get_ref(), &span, reading);
+        if value.is_none() {
+            reading.unused.push(self.key.get_ref().to_string());
+        }
+        Some(At { value: value?, span, key: self.key.span() })
     }
 }
 
@@ -187,9 +216,11 @@ pub(super) fn read_shape<S: Shape>(table: &DeTable<'_>, reading: &mut Reading<'_
         if !shape.set(&entry, reading) {
             let span = key.span();
             if keys::may_hold_a_secret(S::TABLE, key.get_ref()) {
-                reading.hide(&value.span());
+                reading.hide_value(value);
             }
-            reading.add(&span, keys::unknown(S::TABLE, key.get_ref()));
+            let (problem, meant) = keys::unknown(S::TABLE, key.get_ref());
+            reading.unused.extend(meant);
+            reading.add(&span, problem);
         }
     }
     shape

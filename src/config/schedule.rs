@@ -61,6 +61,7 @@ pub(super) fn read(
     reading: &mut Reading<'_>,
 ) -> Option<(Schedule, Range<usize>)> {
     // Known before anything else is read, so that every problem says whose it is.
+    reading.unused.clear();
     reading.schedule = table.get("id").and_then(|id| id.get_ref().as_str()).map(Into::into);
     let raw: RawSchedule = read_shape(table, reading);
     let cron_place = raw.timetable.cron_expression.as_ref().map_or_else(|| place.clone(), |at| at.span.clone());
@@ -110,6 +111,9 @@ fn check(
 }
 
 fn missing<T>(key: &str, hint: &str, place: &Range<usize>, reading: &mut Reading<'_>) -> Option<T> {
+    if reading.is_unused(key) {
+        return None;
+    }
     reading
         .add(place, Problem::error(Code::MissingKey, format!("the schedule has no {key}")).hint(format!("add {hint}")));
     None

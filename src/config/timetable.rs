@@ -2,7 +2,7 @@
 //!
 //! The rules are `schedule`'s; this reads the keys and puts what is refused at its place in the file.
 
-use std::{ops::Range, time::Duration};
+use std::{collections::HashMap, ops::Range, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -29,12 +29,16 @@ shape! {
     }
 }
 
+/// The keys of which one says when a schedule is due.
+const CADENCES: [&str; 3] = ["cron_expression", "interval_seconds", "run_at"];
+
 /// What holds for every timetable of the file.
 pub(super) struct Rules<'a> {
     pub zones: &'a mut ZoneCache,
     /// The zone of schedules that name none; `None` if it is not known, which was said.
     pub default_zone: Option<Zone>,
     pub min_interval: Duration,
+    pub crons: CronCache,
 }
 
 /// Checks the keys of a timetable; `None`: at least one problem was added. `place` is the schedule's own.
@@ -49,7 +53,7 @@ pub(super) fn check(
         None => rules.default_zone.clone(),
         Some(at) => rules.zones.look_up(at, reading),
     };
-    let cadence = cadence(raw, set, zone.as_ref(), place, rules.min_interval, reading);
+    let cadence = cadence(raw, set, zone.as_ref(), place, rules, reading);
     if let (Some(starts_at), Some(ends_at)) = (&raw.starts_at, &raw.ends_at)
         && ends_at.value < starts_at.value
     {
@@ -66,21 +70,24 @@ fn cadence(
     set: &PolicySet,
     zone: Option<&Zone>,
     place: &Range<usize>,
-    min_interval: Duration,
+    rules: &mut Rules<'_>,
     reading: &mut Reading<'_>,
 ) -> Option<Timetable> {
-    if let (Some(first), None) = (&raw.first_fire_at, &raw.interval_seconds) {
+    if let (Some(first), None) = (&raw.first_fire_at, &raw.interval_seconds)
+        && !reading.is_unused("interval_seconds")
+    {
         reading.add(&first.key, Problem::error(Code::Conflict, "first_fire_at goes with interval_seconds"));
     }
     // A zone that is not known has its problem; UTC stands in, so that the cadence is checked all the same.
     let zone_or_utc = zone.cloned().unwrap_or_else(Zone::utc);
     let timetable = match (&raw.cron_expression, &raw.interval_seconds, &raw.run_at) {
-        (Some(at), None, None) => cron(at, set, zone_or_utc, min_interval, reading),
-        (None, Some(at), None) => interval(at, raw.first_fire_at.as_ref(), zone_or_utc, min_interval, reading),
+        (Some(at), None, None) => cron(at, set, zone_or_utc, rules, reading),
+        (None, Some(at), None) => interval(at, raw.first_fire_at.as_ref(), zone_or_utc, rules.min_interval, reading),
         (None, None, Some(at)) => match Timetable::once(at.value, zone_or_utc) {
             Ok(timetable) => Some(timetable),
             Err(error) => refuse(&at.span, &error, reading),
         },
+        (None, None, None) if CADENCES.iter().any(|key| reading.is_unused(key)) => None,
         (None, None, None) => {
             reading.add(
                 place,
@@ -133,6 +140,9 @@ fn interval(
     reading: &mut Reading<'_>,
 ) -> Option<Timetable> {
     let Some(first) = first else {
+        if reading.is_unused("first_fire_at") {
+            return None;
+        }
         reading.add(
             &at.key,
             Problem::error(Code::MissingKey, "interval_seconds needs first_fire_at")
@@ -151,13 +161,23 @@ fn interval(
     }
 }
 
+/// The timetables of cron expressions that were accepted: schedules share expressions, and a parsed one is large beside
+/// its text.
+#[derive(Default)]
+pub(super) struct CronCache(HashMap<(String, Gap, Fold), Vec<Timetable>>);
+
 fn cron(
     at: &At<String>,
     set: &PolicySet,
     zone: Zone,
-    min_interval: Duration,
+    rules: &mut Rules<'_>,
     reading: &mut Reading<'_>,
 ) -> Option<Timetable> {
+    let key = (at.value.clone(), set.gap, set.fold);
+    let known = rules.crons.0.entry(key).or_default();
+    if let Some(timetable) = known.iter().find(|timetable| timetable.zone().name() == zone.name()) {
+        return Some(timetable.clone());
+    }
     let expression = match CronExpression::parse(&at.value) {
         Ok(expression) => expression,
         Err(error) => {
@@ -165,12 +185,13 @@ fn cron(
             return None;
         }
     };
-    let timetable = match Timetable::cron(expression, zone, set.gap, set.fold) {
-        Ok(timetable) => timetable,
-        Err(error) => return refuse(&at.span, &error, reading),
-    };
-    match timetable.check_interval(min_interval) {
-        Ok(()) => Some(timetable),
+    let timetable = Timetable::cron(expression, zone, set.gap, set.fold)
+        .and_then(|timetable| timetable.check_interval(rules.min_interval).map(|()| timetable));
+    match timetable {
+        Ok(timetable) => {
+            known.push(timetable.clone());
+            Some(timetable)
+        }
         Err(error) => refuse(&at.span, &error, reading),
     }
 }

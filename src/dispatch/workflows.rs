@@ -65,10 +65,14 @@ impl Shared {
             parameters.keys().map(String::as_str).filter(|name| !declared.iter().any(|d| d == name)).collect();
         if !dropped.is_empty() {
             let text = format!(
-                "{} does not declare {}: the server dropped {}; declare it in the workflow, or remove it from the file",
-                id,
+                "{id} does not declare {}, and the server dropped what it does not declare: {}; mend the name, or declare it in \
+                 the workflow",
                 dropped.join(", "),
-                if dropped.len() == 1 { "it" } else { "them" },
+                if declared.is_empty() {
+                    "it declares nothing".to_owned()
+                } else {
+                    format!("it declares {}", declared.join(", "))
+                },
             );
             self.tell(Event::ParametersDropped { key, text }).await;
         }

@@ -33,8 +33,11 @@ impl Engine {
         turn: &mut Turn,
     ) {
         if !self.options.fires {
-            self.entries =
-                schedules.into_iter().map(|schedule| (schedule.id.clone(), Entry::new(schedule, now))).collect();
+            let seen: BTreeSet<&ScheduleId> = memory.schedules.iter().map(|known| &known.id).collect();
+            for schedule in schedules {
+                let (id, unseen) = (schedule.id.clone(), !seen.contains(&schedule.id));
+                self.entries.insert(id, Entry { unseen, ..Entry::new(schedule, now) });
+            }
             return;
         }
         let text = format!("with {} schedules", schedules.len());

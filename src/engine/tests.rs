@@ -554,6 +554,29 @@ fn manual_starts() {
 }
 
 #[test]
+fn without_a_daemon_nothing_but_the_asked_for_is_touched() {
+    let trigger = || Event::Trigger {
+        request: RequestId(1),
+        schedule: ScheduleId::new("hourly").unwrap(),
+        parameters: serde_json::Map::new(),
+    };
+    let begin = |schedules: Vec<ScheduleMemory>| {
+        let open = vec![open("hourly@11:00", Status::Launching, 1, None, None)];
+        let memory = Memory { schedules, open, latest_instant: None };
+        Play::with(|o| o.fires = false, vec![schedule("hourly", "0 * * * *", |_| {})], memory, "14:30")
+    };
+    let started = "hourly@14:30#manual-0-1 manual pending
+         hourly@14:30#manual-0-1 attempt 1
+         > answer hourly@14:30#manual-0-1
+         > launch hourly@14:30#manual-0-1";
+    let mut play = begin(vec![known("hourly", "0 * * * *", "10:00")]);
+    play.expect("").event("14:30", trigger()).expect(started);
+    assert_eq!(play.engine.next_wake(), None);
+    // A schedule that the history does not have gets a row there, as one that is not in a daemon's file.
+    begin(vec![]).event("14:30", trigger()).expect(&format!("hourly gone\n{started}"));
+}
+
+#[test]
 fn places_are_bounded_and_shared() {
     let many = |id: &str| schedule(id, "*/5 * * * *", |p| (p.overlap, p.catch_up) = (Overlap::Allow, CatchUp::All));
     let memory = Memory {

@@ -4,7 +4,7 @@
 //! Every list is bounded, and every question is answered from an index however long the history is: a filter with several
 //! schedules or statuses is several walks along one index, put together here, since SQLite would sort all their rows first.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Params, Row, named_params, params_from_iter, types::Value};
@@ -45,15 +45,16 @@ pub struct HistoryFilter {
 const HISTORY_COLUMNS: &str = "o.id, o.instance, o.schedule, o.scheduled_for, o.suffix, o.trigger, o.status, o.reason,
     o.attempts, o.run_id, o.launched_at, o.finished_at, r.failure_reason, o.count, o.through";
 
-/// One walk along one index.
+/// One walk along one index, which is named: the planner would now and then take another, along which it meets all rows.
 struct Walk {
+    index: &'static str,
     conditions: Vec<String>,
     values: Vec<Value>,
 }
 
 impl Walk {
-    fn new() -> Self {
-        Self { conditions: Vec::new(), values: Vec::new() }
+    fn along(index: &'static str) -> Self {
+        Self { index, conditions: Vec::new(), values: Vec::new() }
     }
 
     fn with(mut self, condition: &str, value: &str) -> Self {
@@ -62,12 +63,13 @@ impl Walk {
         self
     }
 
-    /// A filter that must not make SQLite choose the index of statuses: the unary plus hides the column from the planner.
-    fn with_any_status(mut self, statuses: &[Status]) -> Self {
-        if !statuses.is_empty() {
-            let marks = vec!["?"; statuses.len()].join(", ");
-            self.conditions.push(format!("+o.status IN ({marks})"));
-            self.values.extend(statuses.iter().map(|status| Value::from(status.word().to_owned())));
+    /// A column that must have one of these values; none do not filter.
+    fn with_any<'a>(mut self, column: &str, words: impl Iterator<Item = &'a str>) -> Self {
+        let before = self.values.len();
+        self.values.extend(words.map(|word| Value::from(word.to_owned())));
+        if self.values.len() > before {
+            let marks = vec!["?"; self.values.len() - before].join(", ");
+            self.conditions.push(format!("{column} IN ({marks})"));
         }
         self
     }
@@ -76,43 +78,35 @@ impl Walk {
         let filter =
             if self.conditions.is_empty() { String::new() } else { format!("WHERE {}", self.conditions.join(" AND ")) };
         format!(
-            "SELECT {HISTORY_COLUMNS} FROM occurrence AS o LEFT JOIN run AS r ON r.occurrence = o.id
-             {filter} ORDER BY o.scheduled_for DESC, o.id DESC LIMIT ?"
+            "SELECT {HISTORY_COLUMNS} FROM occurrence AS o INDEXED BY {} LEFT JOIN run AS r ON r.occurrence = o.id
+             {filter} ORDER BY o.scheduled_for DESC, o.id DESC LIMIT ?",
+            self.index
         )
     }
 }
 
 /// The walks whose first `limit` rows, put together, have the answer in them.
 fn walks(filter: &HistoryFilter) -> Vec<Walk> {
-    let mut walks: Vec<Walk> = if !filter.schedules.is_empty() {
-        let mut schedules: Vec<_> = filter.schedules.iter().collect();
-        schedules.sort();
-        schedules.dedup();
-        schedules
-            .into_iter()
-            .map(|id| Walk::new().with("o.schedule = ?", id.as_str()).with_any_status(&filter.statuses))
-            .collect()
-    } else if !filter.statuses.is_empty() {
-        let mut statuses = filter.statuses.clone();
-        statuses.sort();
-        statuses.dedup();
-        statuses.into_iter().map(|status| Walk::new().with("o.status = ?", status.word())).collect()
+    let statuses: BTreeSet<&str> = filter.statuses.iter().map(|status| status.word()).collect();
+    let schedules: BTreeSet<&str> = filter.schedules.iter().map(ScheduleId::as_str).collect();
+    let mut walks: Vec<Walk> = if !schedules.is_empty() {
+        let of = |id| Walk::along("occurrence_once").with("o.schedule = ?", id);
+        schedules.iter().map(|id| of(id).with_any("o.status", statuses.iter().copied())).collect()
+    } else if !statuses.is_empty() {
+        statuses.iter().map(|status| Walk::along("occurrence_status").with("o.status = ?", status)).collect()
     } else {
-        vec![Walk::new()]
+        vec![Walk::along("occurrence_scheduled_for")]
     };
     if let Some(since) = filter.since {
         walks = walks.into_iter().map(|walk| walk.with("o.scheduled_for >= ?", &bound(since))).collect();
-        // A stretch that began before and was not over then.
-        let mut stretch = Walk::new()
-            .with("o.through >= ?", &bound(since))
-            .with("+o.scheduled_for < ?", &bound(since))
-            .with_any_status(&filter.statuses);
-        if !filter.schedules.is_empty() {
-            let marks = vec!["?"; filter.schedules.len()].join(", ");
-            stretch.conditions.push(format!("+o.schedule IN ({marks})"));
-            stretch.values.extend(filter.schedules.iter().map(|id| Value::from(id.as_str().to_owned())));
-        }
-        walks.push(stretch);
+        // The stretches that began before and were not over then.
+        walks.push(
+            Walk::along("occurrence_through")
+                .with("o.through >= ?", &bound(since))
+                .with("o.scheduled_for < ?", &bound(since))
+                .with_any("o.status", statuses.iter().copied())
+                .with_any("o.schedule", schedules.iter().copied()),
+        );
     }
     if let Some(until) = filter.until.and_then(|until| until.checked_add_signed(TimeDelta::seconds(1))) {
         walks = walks.into_iter().map(|walk| walk.with("o.scheduled_for < ?", &bound(until))).collect();

@@ -7,6 +7,7 @@ pub mod cron;
 pub mod definition;
 pub mod interval;
 pub mod policy;
+pub mod template;
 pub mod upcoming;
 mod wall;
 pub mod warnings;

@@ -36,13 +36,16 @@ impl Wall<'_> {
         loop {
             match self.zone.stretch(at) {
                 Stretch::Calm(calm) => {
-                    let local = self.expression.next_local(at - 1 + calm.offset)?;
+                    let shown = at + calm.offset;
+                    let local = self.expression.next_local(shown - 1)?;
                     let found = local - calm.offset;
                     if found < calm.until {
                         return Some(found);
                     }
-                    // Nothing matches before `local`, so nothing is due before the first instant that can show it.
-                    at = calm.until.max(local - Zone::OFFSET_SECONDS_MAX);
+                    // Nothing matches from `shown` to before `local`. Where no clock shows a time before `shown` again,
+                    // nothing is due before the first instant at which one can show `local`.
+                    let again = shown + Zone::OFFSET_SECONDS_MAX;
+                    at = if calm.until > again { calm.until.max(local - Zone::OFFSET_SECONDS_MAX) } else { calm.until };
                 }
                 Stretch::Disturbed(range) => {
                     let end = range.end;
@@ -62,12 +65,15 @@ impl Wall<'_> {
         loop {
             match self.zone.stretch(at) {
                 Stretch::Calm(calm) => {
-                    let local = self.expression.previous_local(at + 1 + calm.offset)?;
+                    let shown = at + calm.offset;
+                    let local = self.expression.previous_local(shown + 1)?;
                     let found = local - calm.offset;
                     if found >= calm.from {
                         return Some(found);
                     }
-                    at = (calm.from - 1).min(local + Zone::OFFSET_SECONDS_MAX);
+                    // As above, the other way round.
+                    let (last, again) = (calm.from - 1, shown - Zone::OFFSET_SECONDS_MAX);
+                    at = if last < again { last.min(local + Zone::OFFSET_SECONDS_MAX) } else { last };
                 }
                 Stretch::Disturbed(range) => {
                     let start = range.start;

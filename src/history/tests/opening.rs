@@ -225,3 +225,77 @@ fn values_that_skycron_did_not_write_are_named() {
         store.connection().execute_batch(sql).expect_err(sql);
     }
 }
+
+/// Where the child of the next test works; it does nothing without.
+const CHILD_DIR: &str = "SKYCRON_TEST_READ_ONLY_DIR";
+
+/// Not a test of its own: root may write everywhere, so this runs as somebody else.
+#[test]
+#[ignore = "started by the test below as a user without the right to write"]
+fn child_without_the_right_to_write() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let dir = Path::new(&dir);
+    fs::write(dir.join("probe"), "").expect_err("the folder must not be writable here");
+    for (name, rows) in [("closed in order", 1), ("after a crash", 2)] {
+        let state = dir.join(name);
+        let reader = Reader::open(&state).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let filter = crate::history::HistoryFilter { limit: 10, ..Default::default() };
+        assert_eq!(reader.history(&filter).unwrap().len(), rows, "{name}");
+        let error = open(&state).expect_err(name);
+        assert_eq!(error.to_string(), format!("cannot open {}", state.join(LOCK_FILE).display()));
+        assert!(error.hint().is_some_and(|hint| hint.contains("belongs to the user")), "{name}");
+    }
+    assert_eq!(
+        open(&dir.join("new")).expect_err("new").to_string(),
+        format!("cannot make {}", dir.join("new").display())
+    );
+}
+
+#[test]
+fn a_read_only_folder_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (closed, crashed) = (dir.path().join("closed in order"), dir.path().join("after a crash"));
+    for state in [&closed, &crashed] {
+        let mut store = open(state).unwrap();
+        store.apply(&[defined("daily", "00:00:00"), occurred(&key("daily", "14:00:00"), Status::Pending)]).unwrap();
+        store.close().unwrap();
+    }
+    // What a crash leaves: one more row in the log only.
+    let mut store = open(&crashed).unwrap();
+    store.apply(&[occurred(&key("daily", "15:00:00"), Status::Pending)]).unwrap();
+    let left: Vec<_> = ["history.db", "history.db-wal", "history.db-shm"]
+        .map(|name| (crashed.join(name), fs::read(crashed.join(name)).unwrap()))
+        .into();
+    store.close().unwrap();
+    for (path, bytes) in left {
+        fs::write(path, bytes).unwrap();
+    }
+    // The lock file is not theirs to write either.
+    fs::remove_file(closed.join(LOCK_FILE)).unwrap();
+    fs::remove_file(crashed.join(LOCK_FILE)).unwrap();
+
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "history::tests::opening::child_without_the_right_to_write", "--ignored"])
+        .env(CHILD_DIR, dir.path());
+    if nix::unistd::geteuid().is_root() {
+        use std::os::unix::process::CommandExt;
+        let nobody = 65534;
+        for folder in [dir.path(), &closed, &crashed] {
+            for entry in fs::read_dir(folder).unwrap() {
+                std::os::unix::fs::chown(entry.unwrap().path(), Some(nobody), Some(nobody)).unwrap();
+            }
+            std::os::unix::fs::chown(folder, Some(nobody), Some(nobody)).unwrap();
+        }
+        child.uid(nobody).gid(nobody);
+    }
+    for folder in [&closed, &crashed, dir.path()] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o500)).unwrap();
+    }
+    let output = child.output().expect("the test's own program must be executable for nobody");
+    for folder in [dir.path(), &closed, &crashed] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child ran");
+}

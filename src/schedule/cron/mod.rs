@@ -24,6 +24,9 @@ mod parse;
 mod tests;
 mod walk;
 
+use chrono::{DateTime, NaiveDateTime};
+
+use super::zone::CALENDAR;
 pub use error::{CronError, CronErrorKind};
 
 /// A cron expression, checked: when a clock on the wall shows a time of it.
@@ -88,6 +91,23 @@ impl CronExpression {
     #[must_use]
     pub fn every_hour(&self) -> bool {
         self.every_hour
+    }
+
+    /// The first wall-clock time of the expression strictly after `after`; `None` past the year 2200.
+    #[must_use]
+    pub fn next_after(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
+        let after = after.and_utc().timestamp().max(CALENDAR.start - 1);
+        let found = DateTime::from_timestamp(self.next_local(after.min(CALENDAR.end))?, 0)?;
+        Some(found.naive_utc())
+    }
+
+    /// The last wall-clock time of the expression strictly before `before`; `None` before the year 1970.
+    #[must_use]
+    pub fn previous_before(&self, before: NaiveDateTime) -> Option<NaiveDateTime> {
+        let before = before.and_utc();
+        let ceiling = before.timestamp().min(CALENDAR.end) + i64::from(before.timestamp_subsec_nanos() > 0);
+        let found = self.previous_local(ceiling.max(CALENDAR.start))?;
+        (found >= CALENDAR.start).then(|| DateTime::from_timestamp(found, 0)).flatten().map(|found| found.naive_utc())
     }
 
     /// The day of month field.

@@ -1,0 +1,11 @@
+//! The one integration binary: the real program, seen from outside. One module for each command, `support` for what they
+//! share; a single binary, so that linking is paid for once.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+mod cli_check;
+mod cli_common;
+mod cli_next;
+mod example_file;
