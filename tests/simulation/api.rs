@@ -15,58 +15,58 @@ use skycron::{
 use crate::faults::{Dice, Effect};
 
 /// True time, in milliseconds since 1970.
-pub type Millis = i64;
+pub(crate) type Millis = i64;
 
-pub fn instant(at: Millis) -> DateTime<Utc> {
+pub(crate) fn instant(at: Millis) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(at).unwrap()
 }
 
 /// One run, as the server has it.
 #[derive(Debug)]
-pub struct Run {
-    pub id: RunId,
-    pub workflow_id: WorkflowId,
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    pub(crate) workflow_id: WorkflowId,
     /// Our start that made it; `None`: somebody else's.
-    pub asked_by: Option<(OccurrenceKey, u32)>,
+    pub(crate) asked_by: Option<(OccurrenceKey, u32)>,
     tag: Option<OccurrenceKey>,
     tag_seen_from: Millis,
     parameters: Map<String, Value>,
     by_api: bool,
-    pub created_at: Millis,
+    pub(crate) created_at: Millis,
     /// It exists as a row only; nothing was ever executed for it.
-    pub never_ran: bool,
+    pub(crate) never_ran: bool,
     /// Nobody at the server works on it any more, though it is not over.
-    pub dead: bool,
+    pub(crate) dead: bool,
     /// From when on it stands how, and whether the server is going to try again.
     life: Vec<(Millis, RunStatus, bool)>,
 }
 
 impl Run {
-    pub fn status(&self, at: Millis) -> (RunStatus, bool) {
+    pub(crate) fn status(&self, at: Millis) -> (RunStatus, bool) {
         let now = self.life.iter().rev().find(|(from, _, _)| *from <= at);
         now.map_or((RunStatus::Created, false), |(_, status, pending)| (status.clone(), *pending))
     }
 
-    pub fn is_over(&self, at: Millis) -> bool {
+    pub(crate) fn is_over(&self, at: Millis) -> bool {
         let (status, pending) = self.status(at);
         status.is_final() && !pending
     }
 }
 
 #[derive(Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// Whether it searches by tag.
-    pub tags: bool,
+    pub(crate) tags: bool,
     /// Whether the read side is closed to this organisation (a 403), though tags are written.
-    pub skew_ms: i64,
+    pub(crate) skew_ms: i64,
     /// Until then, every connection is refused.
-    pub down_until: Millis,
-    pub runs: Vec<Run>,
+    pub(crate) down_until: Millis,
+    pub(crate) runs: Vec<Run>,
     index: BTreeMap<RunId, usize>,
 }
 
 impl Api {
-    pub fn new(tags: bool, skew_ms: i64) -> Self {
+    pub(crate) fn new(tags: bool, skew_ms: i64) -> Self {
         Self { tags, skew_ms, down_until: 0, runs: Vec::new(), index: BTreeMap::new() }
     }
 
@@ -74,13 +74,13 @@ impl Api {
         instant(at) + TimeDelta::milliseconds(self.skew_ms)
     }
 
-    pub fn run(&self, id: &RunId) -> Option<&Run> {
+    pub(crate) fn run(&self, id: &RunId) -> Option<&Run> {
         self.index.get(id).map(|index| &self.runs[*index])
     }
 
     /// Takes in a start; the run's id, if there is one.
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         at: Millis,
         dice: &mut Dice,
@@ -124,7 +124,7 @@ impl Api {
     }
 
     /// Somebody presses "retry" in the web interface: a second run with the first one's tag.
-    pub fn retry_by_hand(&mut self, at: Millis, dice: &mut Dice, id: &RunId) {
+    pub(crate) fn retry_by_hand(&mut self, at: Millis, dice: &mut Dice, id: &RunId) {
         let Some(index) = self.index.get(id).copied() else { return };
         let (workflow_id, parameters) = (self.runs[index].workflow_id.clone(), self.runs[index].parameters.clone());
         let (tag, seen_from) = (self.runs[index].tag.clone(), self.runs[index].tag_seen_from);
@@ -133,14 +133,14 @@ impl Api {
         (copy.tag, copy.tag_seen_from) = (tag, seen_from.max(at));
     }
 
-    pub fn report(&self, at: Millis, id: &RunId) -> Option<RunReport> {
+    pub(crate) fn report(&self, at: Millis, id: &RunId) -> Option<RunReport> {
         let run = self.run(id)?;
         let (status, retry_pending) = run.status(at);
         let created_at = Some(self.shown(run.created_at));
         Some(RunReport { retry_pending, created_at, ..RunReport::bare(id.clone(), status) })
     }
 
-    pub fn cancel(&mut self, at: Millis, id: &RunId) {
+    pub(crate) fn cancel(&mut self, at: Millis, id: &RunId) {
         let Some(index) = self.index.get(id).copied() else { return };
         let run = &mut self.runs[index];
         if !run.is_over(at) {
@@ -151,7 +151,7 @@ impl Api {
     }
 
     /// The server dies, and takes with it everything that it was working on: those runs stay as they are for ever.
-    pub fn crash(&mut self, at: Millis, down_until: Millis) {
+    pub(crate) fn crash(&mut self, at: Millis, down_until: Millis) {
         self.down_until = self.down_until.max(down_until);
         for run in &mut self.runs {
             if !run.is_over(at) {
@@ -161,18 +161,18 @@ impl Api {
         }
     }
 
-    pub fn is_down(&self, at: Millis) -> bool {
+    pub(crate) fn is_down(&self, at: Millis) -> bool {
         at < self.down_until
     }
 
     /// What the search for a tag finds, newest first.
-    pub fn tagged(&self, at: Millis, workflow_id: &WorkflowId, key: &OccurrenceKey) -> Vec<Candidate> {
+    pub(crate) fn tagged(&self, at: Millis, workflow_id: &WorkflowId, key: &OccurrenceKey) -> Vec<Candidate> {
         self.candidates(at, workflow_id, |run| run.tag_seen_from <= at && run.tag.as_ref() == Some(key))
     }
 
     /// The workflow's runs since an instant of this server's clock, newest first. As the process does, a run that shows the tag
     /// of another occurrence is taken.
-    pub fn since(
+    pub(crate) fn since(
         &self,
         at: Millis,
         workflow_id: &WorkflowId,

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 /// A generator (splitmix64): the same seed gives the same world on every machine and with every version of every library.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
     }
 
-    pub fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -18,50 +18,50 @@ impl Dice {
     }
 
     /// From `low` to `high`, both included.
-    pub fn range(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn range(&mut self, low: i64, high: i64) -> i64 {
         let width = u64::try_from(high - low).unwrap() + 1;
         low + i64::try_from(self.roll() % width).unwrap()
     }
 
     /// Many small ones and few large ones, from 1 to `high`.
-    pub fn skewed(&mut self, high: i64) -> i64 {
+    pub(crate) fn skewed(&mut self, high: i64) -> i64 {
         let bits = i64::from(64 - high.leading_zeros());
         let top = 1_i64 << self.range(0, bits);
         self.range(1, top.min(high))
     }
 
-    pub fn chance(&mut self, per_mille: u32) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u32) -> bool {
         self.roll() % 1000 < u64::from(per_mille)
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.roll() % from.len() as u64).unwrap()]
     }
 }
 
 /// How wild a world is. Numbers are per mille, of what each name says.
 #[derive(Debug, Clone)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// Starts that do not simply succeed.
-    pub start_faults: u32,
+    pub(crate) start_faults: u32,
     /// Looks, lists and cancels that fail.
-    pub look_faults: u32,
+    pub(crate) look_faults: u32,
     /// Steps of the protocol at which the process is killed.
-    pub kills: u32,
+    pub(crate) kills: u32,
     /// Events of the operator: reloads, pauses, starts by hand, kills at any moment, stops.
-    pub events_per_day: i64,
+    pub(crate) events_per_day: i64,
     /// Whether the clock is set, and is wrong at some boots.
-    pub clock: bool,
+    pub(crate) clock: bool,
     /// Whether the machine sleeps.
-    pub sleep: bool,
+    pub(crate) sleep: bool,
     /// Whether the server crashes and loses what it was running.
-    pub server_crashes: bool,
+    pub(crate) server_crashes: bool,
     /// Whether others start runs of the same workflows.
-    pub others: bool,
+    pub(crate) others: bool,
 }
 
 impl Profile {
-    pub fn any(dice: &mut Dice) -> Self {
+    pub(crate) fn any(dice: &mut Dice) -> Self {
         Self {
             start_faults: dice.pick(&[0, 50, 200, 500]),
             look_faults: dice.pick(&[0, 30, 200]),
@@ -76,13 +76,13 @@ impl Profile {
 }
 
 /// A request to start gets no answer for so long: the client gives up.
-pub const REQUEST_TIMEOUT_MS: i64 = 30_000;
+pub(crate) const REQUEST_TIMEOUT_MS: i64 = 30_000;
 /// A start may still become a run for so long after its attempt; what the daemon is configured with.
-pub const GRACE_MS: i64 = REQUEST_TIMEOUT_MS + 60_000;
+pub(crate) const GRACE_MS: i64 = REQUEST_TIMEOUT_MS + 60_000;
 
 /// What one start does at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// No run.
     Nothing,
     /// A run that runs, with its tag.
@@ -99,7 +99,7 @@ pub enum Effect {
 
 /// What the process gets to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Started,
     Refused(u16),
     NotStarted { http_status: Option<u16>, retry_after: Option<Duration> },
@@ -110,23 +110,23 @@ pub enum Answer {
 
 /// The fate of one start, decided when it leaves.
 #[derive(Debug, Clone)]
-pub struct Fate {
+pub(crate) struct Fate {
     /// Milliseconds until the server takes it in; `None`: never.
-    pub arrives: Option<i64>,
-    pub effect: Effect,
-    pub answer: Answer,
+    pub(crate) arrives: Option<i64>,
+    pub(crate) effect: Effect,
+    pub(crate) answer: Answer,
     /// Milliseconds from the leaving until the answer is back.
-    pub answered: i64,
+    pub(crate) answered: i64,
 }
 
 impl Fate {
     /// A start on a good day.
-    pub fn good(dice: &mut Dice) -> Self {
+    pub(crate) fn good(dice: &mut Dice) -> Self {
         let arrives = dice.range(1, 50);
         Self { arrives: Some(arrives), effect: Effect::Run, answer: Answer::Started, answered: arrives + dice.range(1, 300) }
     }
 
-    pub fn any(dice: &mut Dice, profile: &Profile) -> Self {
+    pub(crate) fn any(dice: &mut Dice, profile: &Profile) -> Self {
         let mut fate = Self::good(dice);
         if !dice.chance(profile.start_faults) {
             return fate;

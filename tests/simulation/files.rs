@@ -46,7 +46,7 @@ const EXPRESSIONS: &[&str] = &[
 ];
 
 /// A zone by the bundled rules. Each is made once: it takes longer than a world's day.
-pub fn zone(name: &str) -> Option<Zone> {
+pub(crate) fn zone(name: &str) -> Option<Zone> {
     static KNOWN: Mutex<BTreeMap<String, Zone>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap();
     if !known.contains_key(name) {
@@ -56,19 +56,19 @@ pub fn zone(name: &str) -> Option<Zone> {
 }
 
 /// The way back from what the history keeps.
-pub fn timetable(definition: &Definition) -> Timetable {
+pub(crate) fn timetable(definition: &Definition) -> Timetable {
     Timetable::from_definition(definition, zone).unwrap()
 }
 
 /// The file as it is now.
 #[derive(Debug, Clone, Default)]
-pub struct File {
-    pub schedules: Vec<Arc<Schedule>>,
+pub(crate) struct File {
+    pub(crate) schedules: Vec<Arc<Schedule>>,
     made: u32,
 }
 
 impl File {
-    pub fn any(dice: &mut Dice, now: Millis) -> Self {
+    pub(crate) fn any(dice: &mut Dice, now: Millis) -> Self {
         let mut file = Self::default();
         for _ in 0..dice.range(1, 5) {
             file.add(dice, now);
@@ -88,7 +88,7 @@ impl File {
     }
 
     /// One edit: something is added, removed, or changed.
-    pub fn edit(&mut self, dice: &mut Dice, now: Millis) {
+    pub(crate) fn edit(&mut self, dice: &mut Dice, now: Millis) {
         if self.schedules.is_empty() || dice.chance(200) {
             return self.add(dice, now);
         }
@@ -127,7 +127,7 @@ fn any_schedule(dice: &mut Dice, now: Millis, name: &str) -> Schedule {
     }
 }
 
-pub fn any_workflow(dice: &mut Dice) -> WorkflowId {
+pub(crate) fn any_workflow(dice: &mut Dice) -> WorkflowId {
     WorkflowId::new(dice.pick(&["wpid_1", "wpid_2", "wpid_3"])).unwrap()
 }
 

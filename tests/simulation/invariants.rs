@@ -20,7 +20,7 @@ use skycron::{
 use crate::files;
 
 /// What does not hold.
-pub type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 macro_rules! ensure {
     ($holds:expr, $($text:tt)+) => {
@@ -33,23 +33,23 @@ pub(crate) use ensure;
 
 /// A row.
 #[derive(Debug, Clone)]
-pub struct Row {
-    pub trigger: Trigger,
-    pub status: Status,
-    pub decided_at: DateTime<Utc>,
-    pub through: DateTime<Utc>,
-    pub count: u32,
+pub(crate) struct Row {
+    pub(crate) trigger: Trigger,
+    pub(crate) status: Status,
+    pub(crate) decided_at: DateTime<Utc>,
+    pub(crate) through: DateTime<Utc>,
+    pub(crate) count: u32,
     /// For each attempt: whether its end is known.
-    pub attempts: Vec<Option<AttemptOutcome>>,
-    pub run_id: Option<RunId>,
+    pub(crate) attempts: Vec<Option<AttemptOutcome>>,
+    pub(crate) run_id: Option<RunId>,
 }
 
 /// A schedule's account.
 #[derive(Debug, Clone, Default)]
-pub struct Account {
+pub(crate) struct Account {
     /// Each with its instant; `None`: gone.
-    pub definitions: Vec<(DateTime<Utc>, Option<Definition>)>,
-    pub accounted_through: Option<DateTime<Utc>>,
+    pub(crate) definitions: Vec<(DateTime<Utc>, Option<Definition>)>,
+    pub(crate) accounted_through: Option<DateTime<Utc>>,
 }
 
 impl Account {
@@ -82,19 +82,19 @@ impl Account {
 
 /// The account of one history.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    pub rows: BTreeMap<OccurrenceKey, Row>,
-    pub open: BTreeSet<OccurrenceKey>,
-    pub schedules: BTreeMap<ScheduleId, Account>,
+pub(crate) struct Ledger {
+    pub(crate) rows: BTreeMap<OccurrenceKey, Row>,
+    pub(crate) open: BTreeSet<OccurrenceKey>,
+    pub(crate) schedules: BTreeMap<ScheduleId, Account>,
     /// Whose each run is. Unlike the database's index it must be unique, for runs that we started.
-    pub runs: BTreeMap<RunId, OccurrenceKey>,
+    pub(crate) runs: BTreeMap<RunId, OccurrenceKey>,
     /// Occurrences that were accounted for and compared.
-    pub compared: u64,
+    pub(crate) compared: u64,
 }
 
 impl Ledger {
     /// Takes in what one transaction wrote, and judges it.
-    pub fn take_in(&mut self, changes: &[Change]) -> Verdict {
+    pub(crate) fn take_in(&mut self, changes: &[Change]) -> Verdict {
         let stepped =
             changes.iter().any(|change| matches!(change, Change::Noted { kind: NoteKind::ClockStepped, .. }));
         let mut moved: BTreeMap<&ScheduleId, Option<DateTime<Utc>>> = BTreeMap::new();
@@ -235,12 +235,12 @@ impl Ledger {
         Ok(due.len() as u64 + dropped.len() as u64)
     }
 
-    pub fn rows_of(&self, schedule: &ScheduleId) -> impl Iterator<Item = (&OccurrenceKey, &Row)> {
+    pub(crate) fn rows_of(&self, schedule: &ScheduleId) -> impl Iterator<Item = (&OccurrenceKey, &Row)> {
         self.rows.iter().filter(move |(key, _)| key.schedule == *schedule)
     }
 
     /// The whole account once more, from the beginning.
-    pub fn audit(&self) -> Result<u64, String> {
+    pub(crate) fn audit(&self) -> Result<u64, String> {
         let mut compared = 0;
         for (schedule, account) in &self.schedules {
             let Some((first, _)) = account.definitions.first() else { continue };
@@ -253,7 +253,7 @@ impl Ledger {
     }
 
     /// What a process reads when it boots is what was committed.
-    pub fn remembers(&self, memory: &Memory) -> Verdict {
+    pub(crate) fn remembers(&self, memory: &Memory) -> Verdict {
         let open: BTreeSet<OccurrenceKey> = memory.open.iter().map(|open| open.key.clone()).collect();
         ensure!(open == self.open, "remembered as open: {open:?}, open: {:?}", self.open);
         for open in &memory.open {

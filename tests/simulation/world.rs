@@ -38,7 +38,7 @@ const STOP_GRACE_MS: i64 = REQUEST_TIMEOUT_MS + 5_000;
 
 /// A mistake that is made on purpose, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mistake {
+pub(crate) enum Mistake {
     None,
     /// Requests leave before their rows are committed.
     ActBeforeCommit,
@@ -102,16 +102,14 @@ struct Process {
     settled: BTreeMap<u64, Settle>,
     requests: u64,
     stopping: bool,
-    /// Starts that were asked for and not answered.
-    outstanding: usize,
 }
 
-pub struct World {
+pub(crate) struct World {
     seed: u64,
     mistake: Mistake,
     profile: Profile,
     dice: Dice,
-    pub t: Millis,
+    pub(crate) t: Millis,
     queue: BTreeMap<(Millis, u64), Item>,
     queued: u64,
     /// How far the wall clock is ahead of true time.
@@ -121,7 +119,7 @@ pub struct World {
     api: Api,
     file: File,
     store: Store,
-    pub ledger: Ledger,
+    pub(crate) ledger: Ledger,
     process: Option<Process>,
     processes: u64,
     ids: u64,
@@ -129,25 +127,25 @@ pub struct World {
     calm: bool,
     /// Policies of the past that excuse something, by schedule: started again although unknown; more than one at a time.
     retries_unknown: Vec<ScheduleId>,
-    pub told: Option<Vec<String>>,
-    pub numbers: Numbers,
+    pub(crate) told: Option<Vec<String>>,
+    pub(crate) numbers: Numbers,
 }
 
 /// What happened, to see that something did.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Numbers {
-    pub steps: u64,
-    pub kills: u64,
-    pub boots: u64,
-    pub starts: u64,
-    pub faults: u64,
-    pub settled: u64,
-    pub steps_of_the_clock: u64,
-    pub compared: u64,
+pub(crate) struct Numbers {
+    pub(crate) steps: u64,
+    pub(crate) kills: u64,
+    pub(crate) boots: u64,
+    pub(crate) starts: u64,
+    pub(crate) faults: u64,
+    pub(crate) settled: u64,
+    pub(crate) steps_of_the_clock: u64,
+    pub(crate) compared: u64,
 }
 
 impl Numbers {
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.steps += other.steps;
         self.kills += other.kills;
         self.boots += other.boots;
@@ -168,7 +166,7 @@ macro_rules! tell {
 }
 
 impl World {
-    pub fn new(seed: u64, mistake: Mistake, told: bool) -> Self {
+    pub(crate) fn new(seed: u64, mistake: Mistake, told: bool) -> Self {
         let mut dice = Dice::new(seed);
         let profile = Profile::any(&mut dice);
         // Near clock changes, mostly.
@@ -212,7 +210,7 @@ impl World {
     }
 
     /// A life of some days, and then calm, in which everything must come to its end.
-    pub fn live(&mut self) -> Verdict {
+    pub(crate) fn live(&mut self) -> Verdict {
         tell!(self, "seed {}: {:?}, tags {}, {} schedules", self.seed, self.profile, self.api.tags, self.file.schedules.len());
         let days = self.dice.range(1, 3);
         let end = self.t + days * DAY;
@@ -377,8 +375,8 @@ impl World {
         self.ledger.remembers(&memory)?;
         self.processes += 1;
         self.numbers.boots += 1;
-        let number = self.processes;
-        tell!(self, "process {number} boots, its clock shows {}", self.now());
+        let (number, now) = (self.processes, self.now());
+        tell!(self, "process {number} boots, its clock shows {now}");
         let former = memory
             .schedules
             .iter()
@@ -407,7 +405,6 @@ impl World {
             settled: BTreeMap::new(),
             requests: 0,
             stopping: false,
-            outstanding: 0,
         });
         self.turn(vec![Event::Boot { schedules: self.file.schedules.clone(), memory, former }])
     }
