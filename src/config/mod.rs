@@ -1,6 +1,6 @@
 //! The file and the environment → checked values.
 //!
-//! In passes: text → tree with places ([`reader`]) → raw shapes that refuse unknown keys and wrong types (the `shape!` of
+//! In passes: text → tree with places (`reader`) → raw shapes that refuse unknown keys and wrong types (the `shape!` of
 //! each file here) → checked values. Every pass goes over the whole file and adds to one list of [`Problems`]: all of them
 //! are told at once, each with its place, and nothing is used of a file that has an error.
 //!

@@ -553,6 +553,26 @@ fn manual_starts() {
     play.not_started("13:10:01", "daily@13:10#manual-0-7", 1).expect("daily@13:10#manual-0-7 missed (not_started)");
 }
 
+/// Without its schedule a row has nothing to belong to, and where nothing fires no boot has put one there.
+#[test]
+fn manual_start_of_a_schedule_that_no_daemon_has_seen() {
+    let trigger = || Event::Trigger {
+        request: RequestId(7),
+        schedule: ScheduleId::new("daily").unwrap(),
+        parameters: serde_json::Map::new(),
+    };
+    let started = "daily@13:10#manual-0-7 manual pending
+         daily@13:10#manual-0-7 attempt 1
+         > answer daily@13:10#manual-0-7
+         > launch daily@13:10#manual-0-7";
+    let seen = Memory { schedules: vec![known("daily", "0 14 * * *", "12:00")], ..Memory::default() };
+    for (memory, before) in [(Memory::default(), "daily gone\n"), (seen, "")] {
+        let schedules = vec![schedule("daily", "0 14 * * *", |_| {})];
+        let mut play = Play::with(|options| options.fires = false, schedules, memory, "13:00");
+        play.event("13:10", trigger()).expect(&format!("{before}{started}"));
+    }
+}
+
 #[test]
 fn without_a_daemon_nothing_but_the_asked_for_is_touched() {
     let trigger = || Event::Trigger {

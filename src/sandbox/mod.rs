@@ -179,14 +179,6 @@ impl Sandbox {
     pub fn put_workflow(&self, workflow: SandboxWorkflow) {
         self.world.lock().put_workflow(workflow);
     }
-
-    /// Waits until it ends by itself, which it does not; for a process that is nothing else.
-    pub fn join(mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A panic on that thread has been reported there.
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Drop for Sandbox {

@@ -128,6 +128,7 @@ impl Route<'_> {
     fn methods(&self) -> &'static str {
         match self {
             Self::Start | Self::OlderStart(_) | Self::Cancel(_) | Self::OlderCancel(_) => "POST",
+            Self::Workflows => "GET, POST",
             Self::Workflow(_) => "GET, DELETE",
             Self::Admin(_) => "GET, POST, PUT, DELETE",
             _ => "GET",
@@ -186,6 +187,7 @@ pub(super) fn answer(world: &mut World, question: &Question, fault: Option<&Faul
         Route::TaskRows => rows(world, None, question, Rows::Tasks),
         Route::UnfilteredRows => rows(world, None, question, Rows::Unfiltered),
         Route::Rows(id) => rows(world, id, question, Rows::Plain),
+        Route::Workflows if question.method == Method::POST => create(world, question),
         Route::Workflows => workflows(world, question),
         Route::Workflow(id) if question.method == Method::DELETE => {
             world.delete_workflow(id);
@@ -530,6 +532,16 @@ fn instant(name: &str, value: &str) -> Result<DateTime<Utc>, Reply> {
         let msg = "Input should be a valid datetime or date, invalid character in year";
         Reply::detail(422, vec![problem("datetime_from_date_parsing", &["query", name], msg, &value.into())])
     })
+}
+
+fn create(world: &mut World, question: &Question) -> Reply {
+    match read_object(&question.body) {
+        Err(reply) => reply,
+        Ok(body) => match world.make_workflow(&body) {
+            Some(workflow) => Reply::ok(&bodies::workflow(workflow)),
+            None => Reply::detail(422, "Invalid workflow definition"),
+        },
+    }
 }
 
 fn workflows(world: &World, question: &Question) -> Reply {

@@ -41,6 +41,8 @@ use super::{
 const BACKLOG: u32 = 1024;
 /// The pieces in which a huge answer is sent.
 const CHUNK_BYTES: u64 = 64 * 1024;
+/// How long the first half of a broken answer has to leave.
+const BREAK_OFF: Duration = Duration::from_millis(20);
 
 /// Bounds on what a client can ask of it.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +172,7 @@ async fn handle(
         Fault::ErrorAfter => Ok(respond(&unexpected())),
         Fault::DatabaseAfter => Ok(respond(&no_database())),
         Fault::Unreadable => Ok(respond(&Reply::text(200, "<html><title>Welcome</title></html>"))),
-        Fault::Truncated => Ok(with_body(&reply, Outgoing::Truncated { bytes: reply.body.clone(), sent: false })),
+        Fault::Truncated => Ok(with_body(&reply, Outgoing::Truncated { bytes: reply.body.clone(), pause: None })),
         Fault::Huge(bytes) => Ok(with_body(&reply, Outgoing::Huge { left: bytes })),
         _ => Ok(respond(&reply)),
     }
@@ -250,10 +252,10 @@ fn with_body(reply: &Reply, body: Outgoing) -> Response<Outgoing> {
 /// A body on its way out.
 enum Outgoing {
     Whole(Option<Bytes>),
-    /// Announces all, sends half, and breaks off.
+    /// Announces all, sends half, and breaks off a moment later, so that the half is on its way.
     Truncated {
         bytes: Bytes,
-        sent: bool,
+        pause: Option<Pin<Box<tokio::time::Sleep>>>,
     },
     /// So many bytes, made as they are sent.
     Huge {
@@ -265,14 +267,15 @@ impl Body for Outgoing {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let piece = match &mut *self {
             Self::Whole(bytes) => bytes.take(),
-            Self::Truncated { sent: true, .. } => {
+            Self::Truncated { pause: Some(pause), .. } => {
+                std::task::ready!(pause.as_mut().poll(cx));
                 return Poll::Ready(Some(Err(io::Error::other("broken off on order"))));
             }
-            Self::Truncated { bytes, sent } => {
-                *sent = true;
+            Self::Truncated { bytes, pause } => {
+                *pause = Some(Box::pin(tokio::time::sleep(BREAK_OFF)));
                 Some(bytes.slice(..bytes.len() / 2))
             }
             Self::Huge { left: 0 } => None,

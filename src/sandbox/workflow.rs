@@ -1,5 +1,7 @@
 //! The workflows: what they declare, and which starts they accept. Pure.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::life::Behaviour;
@@ -37,6 +39,30 @@ pub struct SandboxParameter {
     pub kind: String,
     /// Without a default a value is required.
     pub default: Option<Value>,
+}
+
+/// Reads a workflow as a real server takes it (`POST /v1/workflows`, `json_definition`): title, parameters, and for how long
+/// its wait blocks wait. Every other block takes no time. `None`: there is no title or no definition.
+pub(super) fn from_definition(id: WorkflowId, body: &Map<String, Value>, plain: &Behaviour) -> Option<SandboxWorkflow> {
+    let definition = body.get("json_definition")?;
+    let inner = definition["workflow_definition"].as_object()?;
+    let list = |key: &str| inner.get(key).and_then(Value::as_array).into_iter().flatten();
+    let parameters = list("parameters").filter(|parameter| parameter["parameter_type"] == "workflow");
+    let parameters = parameters.filter_map(|parameter| {
+        Some(SandboxParameter {
+            key: parameter["key"].as_str()?.to_owned(),
+            kind: parameter["workflow_parameter_type"].as_str().unwrap_or("string").to_owned(),
+            default: parameter.get("default_value").filter(|value| !value.is_null()).cloned(),
+        })
+    });
+    let seconds = list("blocks").filter_map(|block| block["wait_sec"].as_u64()).fold(0, u64::saturating_add);
+    Some(SandboxWorkflow {
+        id,
+        title: definition["title"].as_str()?.to_owned(),
+        parameters: Some(parameters.collect()),
+        behaviour: Some(Behaviour { run_time: Duration::from_secs(seconds.min(86_400)), ..plain.clone() }),
+        deleted: false,
+    })
 }
 
 /// The values that a run gets, or the words in which the server refuses them.

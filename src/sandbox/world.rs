@@ -12,7 +12,7 @@ use super::{
     SandboxOptions,
     fault::{Call, Fault, FaultPlan},
     life::{Behaviour, Life, View},
-    workflow::SandboxWorkflow,
+    workflow::{self, SandboxWorkflow},
 };
 use crate::{clock::Clock, engine::RunStatus, ids::WorkflowId, secret::Secret};
 
@@ -110,6 +110,7 @@ pub(super) struct World {
     /// The numbers of a workflow's runs, ascending. May begin with some that were forgotten.
     by_workflow: HashMap<WorkflowId, VecDeque<u64>>,
     runs_made: u64,
+    workflows_made: u64,
     starts_received: u64,
     faults: FaultPlan,
     /// Run ids are this plus the run's number, so that no two look-alikes of a machine give out the same.
@@ -132,6 +133,7 @@ impl World {
             runs: VecDeque::new(),
             by_workflow: HashMap::new(),
             runs_made: 0,
+            workflows_made: 0,
             starts_received: 0,
             faults: options.faults,
             first_id: micros.saturating_mul(100),
@@ -177,6 +179,15 @@ impl World {
 
     pub(super) fn put_workflow(&mut self, workflow: SandboxWorkflow) {
         self.workflows.insert(workflow.id.clone(), workflow);
+    }
+
+    /// Makes a workflow from its definition, under an id of this server's.
+    pub(super) fn make_workflow(&mut self, body: &Map<String, Value>) -> Option<&SandboxWorkflow> {
+        self.workflows_made += 1;
+        let id = WorkflowId::new(&format!("wpid_{}", self.first_id + self.workflows_made)).ok()?;
+        let workflow = workflow::from_definition(id.clone(), body, &self.behaviour)?;
+        self.put_workflow(workflow);
+        self.workflows.get(&id)
     }
 
     pub(super) fn delete_workflow(&mut self, id: &str) {

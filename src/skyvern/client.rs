@@ -90,6 +90,9 @@ impl Client {
         if key.is_empty() {
             return Err(ClientError::NoKey);
         }
+        if !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(ClientError::Key);
+        }
         let mut key_header = HeaderValue::from_str(key).map_err(|_| ClientError::Key)?;
         key_header.set_sensitive(true);
         let connections_max = options.connections_max.max(1);

@@ -25,10 +25,7 @@ use super::{
     transport::Failure,
     wire,
 };
-use crate::{
-    engine::{RunReport, event::LaunchReply},
-    secret::Secret,
-};
+use crate::{engine::RunReport, secret::Secret};
 
 /// What came of a start. Every message is one line, bounded, and without the key; every hint says what an operator can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,25 +151,6 @@ fn sort_failure(failure: Failure) -> StartReply {
         }
         Failure::TooLarge { status, bytes_max } => {
             unknown(Some(status), format!("the answer (status {status}) is larger than {bytes_max} bytes"))
-        }
-    }
-}
-
-/// In the engine's words, which have no place of their own for what an operator can do.
-impl From<StartReply> for LaunchReply {
-    fn from(reply: StartReply) -> Self {
-        let words = |message: String, hint: &str| format!("{message} ({hint})");
-        match reply {
-            StartReply::Started(report) => Self::Started(report),
-            StartReply::Refused { http_status, message, hint } => {
-                Self::Refused { http_status: Some(http_status), message: words(message, hint) }
-            }
-            StartReply::NotStarted { retry_after, http_status, message, hint } => {
-                Self::NotStarted { retry_after, http_status, message: words(message, hint) }
-            }
-            StartReply::Unknown { http_status, message, hint } => {
-                Self::Unknown { http_status, message: words(message, hint) }
-            }
         }
     }
 }

@@ -5,3 +5,5 @@
 mod croner;
 mod croniter;
 mod oracle;
+mod refusals;
+mod tables;

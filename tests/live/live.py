@@ -34,7 +34,7 @@ import urllib.request
 
 SKYVERN_VERSION = "1.0.56"
 HERE = pathlib.Path(__file__).resolve().parent
-DEFAULT_COMMAND = ["cargo", "test", "--locked", "--test", "live", "--", "--include-ignored"]
+DEFAULT_COMMAND = ["cargo", "test", "--locked", "--test", "live", "--test", "contract", "--", "--include-ignored"]
 
 INSTALL_SECONDS_MAX = 1800
 READY_SECONDS_MAX = 180

@@ -129,10 +129,13 @@ fn undeclared_parameter_is_said_although_the_server_drops_it() {
     let live = Live::get();
     let home = Home::new(&live, "undeclared", &on_request(&Live::named("WORKFLOW"), "parameters = { ulr = \"typo\" }"));
 
-    let ended = home.skycron(&["trigger", "probe", "--wait"]);
+    let ended = home.skycron(&["trigger", "probe", "--wait"]).expect_code(0);
 
-    assert!(ended.stderr.contains("ulr"), "stdout: {}\nstderr: {}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("ulr"), "in the log: {}", ended.stderr);
     assert!(ended.stderr.contains("url"), "names what the workflow does declare: {}", ended.stderr);
+    let rows = home.history();
+    let reason = rows[0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("parameters_dropped: ") && reason.contains("ulr"), "in the history: {rows:#?}");
 }
 
 #[test]

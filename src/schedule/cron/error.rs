@@ -51,12 +51,16 @@ pub enum CronErrorKind {
     Every,
     #[error("a time zone inside the expression")]
     ZoneInside,
-    #[error("`{character}` has no meaning in a cron expression")]
+    #[error("a comment inside the expression")]
+    Comment,
+    #[error("`{}` has no meaning in a cron expression", character.escape_debug())]
     Character { character: char },
     #[error("an empty list item in {field}")]
     EmptyItem { field: &'static str },
     #[error("a sign in {field}")]
     Sign { field: &'static str },
+    #[error("a value is missing in {field}")]
+    ValueMissing { field: &'static str },
     #[error("`{text}` is not a value of {field}")]
     NotAValue { field: &'static str, text: String },
     #[error("`{text}` is out of range: {field} goes from {min} to {max}")]
@@ -67,6 +71,8 @@ pub enum CronErrorKind {
     Range { field: &'static str, text: String },
     #[error("a step of 0 in {field}")]
     StepZero { field: &'static str },
+    #[error("no number behind the `/` in {field}")]
+    StepMissing { field: &'static str },
     #[error("`{text}` is not a step")]
     Step { text: String },
     #[error("the step {step} in {field} is larger than its range, so only {first} is left")]
@@ -95,7 +101,7 @@ pub enum CronErrorKind {
     NthElsewhere { field: &'static str },
     #[error("`{text}`: a month has a first to a fifth of each weekday")]
     Nth { text: String },
-    #[error("a `{term}` term together with a day of month")]
+    #[error("`{term}` in the day of week together with a day of month")]
     NthWithDay { term: char },
     #[error("this is never due: no month of the expression has such a day")]
     NeverDue,

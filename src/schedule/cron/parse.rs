@@ -45,6 +45,9 @@ const ALIASES: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
+/// Mistakes that are mended in one correction.
+const MENDED_MAX: usize = 8;
+
 /// A piece of the expression and where it begins.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
@@ -122,14 +125,23 @@ impl Parsed {
 
 pub(super) fn parse(text: &str) -> Result<CronExpression, CronError> {
     read(text).map_err(|refusal| {
-        let correction = refusal.replacement.and_then(|replacement| {
-            let mut corrected = text.to_owned();
-            corrected.replace_range(refusal.span.clone(), &replacement);
-            // Not offered where something else is wrong as well: a hint that is refused in turn helps nobody.
-            read(&corrected).is_ok().then(|| corrected.trim().to_owned())
-        });
+        let correction = correction(text, &refusal);
         CronError { span: refusal.span, kind: refusal.kind, correction }
     })
+}
+
+/// The expression as it was probably meant: with this mistake mended, and those that are found then. Not offered where one
+/// is left that cannot be mended, for a hint that is refused in turn helps nobody.
+fn correction(text: &str, refusal: &Refusal) -> Option<String> {
+    let mut corrected = text.to_owned();
+    corrected.replace_range(refusal.span.clone(), refusal.replacement.as_ref()?);
+    for _ in 0..MENDED_MAX {
+        match read(&corrected) {
+            Ok(_) => return Some(corrected.trim().to_owned()),
+            Err(refusal) => corrected.replace_range(refusal.span, &refusal.replacement?),
+        }
+    }
+    None
 }
 
 fn read(text: &str) -> Result<CronExpression, Refusal> {
@@ -159,10 +171,20 @@ fn read(text: &str) -> Result<CronExpression, Refusal> {
         let end = fields.get(1).map_or(first.span().end, |second| second.start);
         return Err(Refusal { span: first.start..end, kind: Kind::ZoneInside, replacement: Some(String::new()) });
     }
+    if let Some(sixth) = fields.get(5).filter(|sixth| sixth.text.starts_with('#')) {
+        let span = sixth.start..whole.span().end;
+        return Err(Refusal { span, kind: Kind::Comment, replacement: Some(String::new()) });
+    }
     for (index, character) in trimmed.char_indices() {
         if !(character.is_ascii_alphanumeric() || "*?,-/#+ \t".contains(character)) {
-            let span = whole.start + index..whole.start + index + character.len_utf8();
-            return Err(Refusal { span, kind: Kind::Character { character }, replacement: None });
+            // H(0-10) is refused for the letter, which means more than its bracket.
+            let (start, kind) = match trimmed[..index].chars().next_back() {
+                Some('H' | 'h') if character == '(' => (index - 1, Kind::Hashed),
+                Some('R' | 'r') if character == '(' => (index - 1, Kind::Random),
+                _ => (index, Kind::Character { character }),
+            };
+            let span = whole.start + start..whole.start + index + character.len_utf8();
+            return Err(Refusal { span, kind, replacement: None });
         }
     }
     match fields.len() {
@@ -200,7 +222,9 @@ fn too_many_fields(whole: Piece<'_>, fields: &[Piece<'_>], found: usize) -> Refu
     let is_year =
         |piece: &Piece<'_>| piece.text.len() >= 4 && piece.text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let kept = match found {
-        6 if fields.last().is_some_and(is_year) => &fields[..5],
+        6 if is_year(&fields[5]) => &fields[..5],
+        // Seconds in front, unless only the last can be them.
+        6 if fields[5].text == "0" && fields[0].text.parse::<u32>().is_err() => &fields[..5],
         6 => &fields[1..],
         7 => &fields[1..6],
         _ => return whole.refuse(Kind::TooManyFields { found }),
@@ -270,7 +294,7 @@ fn field(index: usize, piece: Piece<'_>) -> Result<Parsed, Refusal> {
                 return Err(item.replace(Kind::QuestionMark { field: field.name }, item.text.replace('?', "*")));
             }
             if piece.text != "?" {
-                return Err(item.replace(Kind::QuestionMarkInList { field: field.name }, item.text.replace('?', "*")));
+                return Err(item.refuse(Kind::QuestionMarkInList { field: field.name }));
             }
             parsed.every = true;
             parsed.plain.push("*".to_owned());
@@ -307,7 +331,7 @@ fn item(index: usize, item: Piece<'_>, parsed: &mut Parsed) -> Result<(), Refusa
         // Seven is Sunday again, which `*` has already.
         (field.min, if index == DAY_OF_WEEK { 6 } else { field.max })
     } else if let Some((from, to)) = base.split_once('-') {
-        range(index, base, from, to)?
+        range(index, item, from, to)?
     } else {
         let first = value(field, base)?;
         (first, if step.is_some() { field.max } else { first })
@@ -380,7 +404,7 @@ fn special(index: usize, item: Piece<'_>, parsed: &mut Parsed) -> Result<bool, R
             let number = value(field, Piece { text: &item.text[..day.len()], start: item.start })? % 7;
             return Err(item.replace(Kind::LastWritten { text: item.text.to_owned() }, format!("L{number}")));
         }
-        if index == DAY_OF_MONTH && upper.strip_suffix('W').is_some_and(is_number) {
+        if index == DAY_OF_MONTH && upper.strip_suffix('W').is_some_and(|day| day.is_empty() || is_number(day)) {
             return Err(item.refuse(Kind::NearestWeekday));
         }
         return Ok(false);
@@ -403,7 +427,9 @@ fn special(index: usize, item: Piece<'_>, parsed: &mut Parsed) -> Result<bool, R
                 None => item.refuse(kind),
             });
         }
-        (_, "") => return Err(item.refuse(Kind::LastElsewhere { field: field.name })),
+        (_, day) if day.is_empty() || is_number(day) => {
+            return Err(item.refuse(Kind::LastElsewhere { field: field.name }));
+        }
         _ => return Ok(false),
     }
     Ok(true)
@@ -412,25 +438,28 @@ fn special(index: usize, item: Piece<'_>, parsed: &mut Parsed) -> Result<bool, R
 /// The number behind a slash.
 fn step<'a>(field: &Field, piece: Piece<'a>) -> Result<(u32, Piece<'a>), Refusal> {
     match piece.text.parse::<u32>() {
-        _ if piece.text.starts_with(['+', '-']) => Err(piece.refuse(Kind::Sign { field: field.name })),
+        _ if piece.text.is_empty() => Err(piece.refuse(Kind::StepMissing { field: field.name })),
+        _ if piece.text.starts_with(['+', '-']) => {
+            Err(piece.replace(Kind::Sign { field: field.name }, &piece.text[1..]))
+        }
         Ok(0) => Err(piece.refuse(Kind::StepZero { field: field.name })),
         Ok(step) => Ok((step, piece)),
         // More digits than any range has.
-        Err(_) if !piece.text.is_empty() && piece.text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Ok((u32::MAX, piece))
-        }
+        Err(_) if piece.text.bytes().all(|byte| byte.is_ascii_digit()) => Ok((u32::MAX, piece)),
         Err(_) => Err(piece.refuse(Kind::Step { text: piece.text.to_owned() })),
     }
 }
 
-/// Both ends of a range.
-fn range(index: usize, whole: Piece<'_>, from: Piece<'_>, to: Piece<'_>) -> Result<(u32, u32), Refusal> {
+/// Both ends of the range of an item.
+fn range(index: usize, item: Piece<'_>, from: Piece<'_>, to: Piece<'_>) -> Result<(u32, u32), Refusal> {
     let field = &FIELDS[index];
+    let (base, step) = item.text.split_at(to.span().end - item.start);
+    let base = Piece { text: base, start: item.start };
     if from.text.is_empty() {
-        return Err(whole.replace(Kind::Sign { field: field.name }, to.text));
+        return Err(base.replace(Kind::Sign { field: field.name }, to.text));
     }
     if to.text.is_empty() {
-        return Err(whole.refuse(Kind::Range { field: field.name, text: whole.text.to_owned() }));
+        return Err(base.refuse(Kind::Range { field: field.name, text: base.text.to_owned() }));
     }
     let first = value(field, from)?;
     let mut last = value(field, to)?;
@@ -440,22 +469,19 @@ fn range(index: usize, whole: Piece<'_>, from: Piece<'_>, to: Piece<'_>) -> Resu
     if first <= last {
         return Ok((first, last));
     }
-    let kind = Kind::Backwards { field: field.name, text: whole.text.to_owned() };
-    // Over the field's end and on from its start; weekdays end with Saturday or, where that is shorter, with Sunday.
+    let kind = Kind::Backwards { field: field.name, text: base.text.to_owned() };
+    // Over the field's end and on from its start, with the step in both parts.
     let end = if index == DAY_OF_WEEK { 6 } else { field.max };
-    let part = |first: u32, last: u32| if first == last { format!("{first}") } else { format!("{first}-{last}") };
-    Err(if first > end {
-        whole.replace(kind, part(field.min, last))
-    } else {
-        whole.replace(kind, format!("{},{}", part(first, end), part(field.min, last)))
-    })
+    let part = |first: u32, last: u32| if first == last { format!("{first}") } else { format!("{first}-{last}{step}") };
+    let parts = [(first <= end).then(|| part(first, end)), Some(part(field.min, last))];
+    Err(item.replace(kind, parts.into_iter().flatten().collect::<Vec<_>>().join(",")))
 }
 
 /// A number or a name.
 fn value(field: &Field, piece: Piece<'_>) -> Result<u32, Refusal> {
     let text = piece.text;
     if text.is_empty() {
-        return Err(piece.refuse(Kind::NotAValue { field: field.name, text: String::new() }));
+        return Err(piece.refuse(Kind::ValueMissing { field: field.name }));
     }
     if text.starts_with(['+', '-']) {
         return Err(piece.replace(Kind::Sign { field: field.name }, &text[1..]));
