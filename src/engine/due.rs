@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     clock::{delta, rfc3339},
     engine::{
-        Action, CATCH_UP_RUNS_MAX, Change, Engine, Entry, ON_TIME_SECONDS_MAX, Reason, ReasonCode, Status, Timer,
-        Trigger, Turn,
+        Action, CATCH_UP_RUNS_MAX, Change, Engine, Entry, ON_TIME_SECONDS_MAX, Reason, ReasonCode, Status, Trigger,
+        Turn,
         change::NewOccurrence,
         fire_at,
         flight::{Admission, Stage, start_by},
@@ -36,16 +36,23 @@ impl Engine {
         let schedule = Arc::clone(&entry.schedule);
         let accounted_through = entry.accounted_through;
         let first = due.scheduled_for;
-        let last = self.last_due(&schedule, first, now);
+        let tried = self.tried_ahead(id, first, now);
+        let mut last = self.last_due(&schedule, first, now);
+        if let Some(before) = tried.first().and_then(|tried| schedule.timetable.previous_before(*tried)) {
+            last = last.min(before).max(first);
+        }
 
-        self.record_dropped(now, &schedule, accounted_through, last, turn);
-        if let Some(pause) = entry.pause.clone() {
+        self.record_dropped(now, &Stretch::of(&schedule, accounted_through, last), turn);
+        if tried.first() == Some(&first) {
+            // It has its row, from when the clock was ahead.
+        } else if let Some(pause) = entry.pause.clone() {
             let note = pause.note.map_or_else(String::new, |note| format!(" ({note})"));
             let reason = Reason::new(ReasonCode::Paused, format!("paused since {}{note}", rfc3339(pause.since)));
             self.record_stretch(now, &Stretch::of(&schedule, first, last), Status::Skipped, &reason, turn);
         } else {
             self.start_or_record(now, &schedule, (first, last), turn);
         }
+        self.forget_tried_ahead(id, last);
         if let Some(entry) = self.entries.get_mut(id) {
             entry.accounted_through = last;
         }
@@ -194,20 +201,14 @@ impl Engine {
         })));
     }
 
-    /// Rows for occurrences that a clock change brought within five minutes of the one before them.
-    fn record_dropped(
-        &self,
-        now: DateTime<Utc>,
-        schedule: &Schedule,
-        after: DateTime<Utc>,
-        until: DateTime<Utc>,
-        turn: &mut Turn,
-    ) {
-        for at in schedule.timetable.dropped_between(after, until) {
+    /// Rows for occurrences that a clock change brought within five minutes of the one before them: those after the stretch's
+    /// first instant, up to its last.
+    pub(super) fn record_dropped(&self, now: DateTime<Utc>, stretch: &Stretch<'_>, turn: &mut Turn) {
+        for at in stretch.timetable.dropped_between(stretch.first, stretch.last) {
             let detail = "a clock change brings it within five minutes of the occurrence before it".to_owned();
             turn.changes.push(Change::Occurred(Box::new(NewOccurrence {
-                key: self.key(&schedule.id, at, String::new()),
-                workflow_id: schedule.workflow_id.clone(),
+                key: self.key(stretch.id, at, String::new()),
+                workflow_id: stretch.workflow_id.clone(),
                 trigger: Trigger::Schedule,
                 status: Status::Skipped,
                 reason: Some(Reason::new(ReasonCode::ClockChange, detail)),
@@ -231,19 +232,6 @@ impl Engine {
                 turn.changes.push(Change::Paused { schedule: id.clone(), at: now, pause: None });
             }
         }
-    }
-
-    /// The wall clock moved by itself. Backwards, nothing is due a second time, since every schedule is accounted for beyond
-    /// the present; forwards, what was jumped over is caught up like any outage. It is written down either way.
-    pub(super) fn clock_stepped(&mut self, now: DateTime<Utc>, by: TimeDelta, turn: &mut Turn) {
-        let direction = if by < TimeDelta::zero() { "back" } else { "forward" };
-        turn.changes.push(Change::Noted {
-            at: now,
-            kind: crate::engine::change::NoteKind::ClockStepped,
-            text: format!("the clock went {direction} by {}", span(by.abs())),
-        });
-        self.timers.retain(|(at, timer)| *timer != Timer::Pace || *at <= now);
-        self.pace_at = None;
     }
 }
 

@@ -26,6 +26,7 @@ pub mod retry;
 pub mod run;
 pub mod settle;
 mod state;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -124,6 +125,8 @@ pub struct Engine {
     in_flight: usize,
     /// When the next start is allowed at the pace of `launches_per_second_max`, if every start before was on that pace.
     pace_at: Option<DateTime<Utc>>,
+    /// Instants of the time to come that were tried already, under a clock that was ahead.
+    tried_ahead: BTreeMap<ScheduleId, step::Tried>,
     stopping: bool,
 }
 
@@ -139,6 +142,7 @@ impl Engine {
             ready: BTreeSet::new(),
             in_flight: 0,
             pace_at: None,
+            tried_ahead: BTreeMap::new(),
             stopping: false,
         }
     }
@@ -146,7 +150,9 @@ impl Engine {
     /// Takes in one event at the instant `now`, and adds what follows from it to `turn`. Several events may share a turn.
     pub fn handle(&mut self, now: DateTime<Utc>, event: Event, turn: &mut Turn) {
         match event {
-            Event::Boot { schedules, memory, former } => self.boot(now, schedules, memory, &former, turn),
+            Event::Boot { schedules, memory, former, ahead } => {
+                self.boot(now, schedules, memory, &former, ahead, turn);
+            }
             Event::Wake => {}
             Event::Reload { schedules } => self.reload(now, schedules, turn),
             Event::ReloadRefused { text } => {
@@ -161,7 +167,7 @@ impl Engine {
                 self.trigger(now, request, &schedule, parameters, turn);
             }
             Event::Pause { request, schedule, pause } => self.pause(now, request, &schedule, pause, turn),
-            Event::ClockStepped { by } => self.clock_stepped(now, by, turn),
+            Event::ClockStepped { by, ahead } => self.clock_stepped(now, by, ahead, turn),
             Event::Stop => {
                 self.stopping = true;
                 if self.options.fires {

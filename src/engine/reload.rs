@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     engine::{
-        Change, Engine, Reason, ReasonCode, Status, Timer, Turn,
+        Change, Engine, Entry, Reason, ReasonCode, Status, Timer, Turn,
         change::{NoteKind, ScheduleMemory},
         flight::Stage,
     },
@@ -45,14 +45,16 @@ impl Engine {
             } else {
                 told.push(format!("{id} is due at other times, from now on"));
                 self.disarm(&id, entry.due);
-                // Everything before now is accounted for already: the old timers have run.
-                let known = ScheduleMemory {
-                    id: id.clone(),
-                    definition,
-                    workflow_id: entry.schedule.workflow_id.clone(),
-                    accounted_through: now,
-                    pause: entry.pause.clone(),
-                };
+                let former = Arc::clone(&entry.schedule);
+                let known = known(&entry);
+                self.leave(
+                    now,
+                    &known,
+                    Some(&former.timetable),
+                    Status::Skipped,
+                    "the schedule was changed in the file",
+                    turn,
+                );
                 self.enter(now, schedule, Some(known), None, turn);
                 if let Some(new) = self.entries.get_mut(&id) {
                     new.live = entry.live;
@@ -65,8 +67,17 @@ impl Engine {
         for (id, entry) in old {
             told.push(format!("{id} is gone"));
             self.disarm(&id, entry.due);
+            let timetable = &entry.schedule.timetable;
+            self.leave(
+                now,
+                &known(&entry),
+                Some(timetable),
+                Status::Skipped,
+                "the schedule was removed from the file",
+                turn,
+            );
             turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition: None });
-            let unstarted: Vec<OccurrenceKey> = self
+            let mut unstarted: Vec<OccurrenceKey> = self
                 .flights
                 .iter()
                 .filter(|(key, flight)| {
@@ -74,6 +85,7 @@ impl Engine {
                 })
                 .map(|(key, _)| key.clone())
                 .collect();
+            unstarted.sort();
             for key in unstarted {
                 let reason = Reason::new(ReasonCode::Superseded, "its schedule was removed from the file");
                 self.end(now, &key, Status::Skipped, Some(reason), turn);
@@ -91,6 +103,17 @@ impl Engine {
         if let Some(due) = due {
             self.timers.remove(&(due.fire_at, Timer::Due(id.clone())));
         }
+    }
+}
+
+/// What a definition that gives way leaves to be accounted for: what its jitter, or a start that is being looked for, held back.
+fn known(entry: &Entry) -> ScheduleMemory {
+    ScheduleMemory {
+        id: entry.schedule.id.clone(),
+        definition: entry.schedule.timetable.definition(entry.schedule.enabled),
+        workflow_id: entry.schedule.workflow_id.clone(),
+        accounted_through: entry.accounted_through,
+        pause: entry.pause.clone(),
     }
 }
 

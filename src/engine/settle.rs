@@ -132,7 +132,7 @@ impl Inquiry {
                 (0, _) | (_, None) => self.look_again(looked_at),
                 // Several carry one tag where somebody retried a run by hand: the oldest is the start's own, the list is
                 // newest first.
-                (_, Some(oldest)) => self.conclude(found_run(oldest)),
+                (_, Some(oldest)) => self.conclude(Verdict::Found(found_run(oldest))),
             },
             Seen::Listed(runs) => self.listed(looked_at, proof, runs),
             Seen::Failed(why) => self.failed(looked_at, why),
@@ -162,7 +162,7 @@ impl Inquiry {
                 self.conclude(Verdict::Absent { evidence: evidence.to_owned() });
             }
             (0, _) | (_, None) => self.look_again(looked_at),
-            (1, Some(only)) => self.conclude(found_run(only)),
+            (1, Some(only)) => self.conclude(Verdict::Likely(found_run(only))),
             (several, _) => {
                 let evidence = format!("{several} runs of the workflow since then could be its");
                 self.conclude(Verdict::Undetermined { evidence });
@@ -193,8 +193,8 @@ impl Inquiry {
     }
 }
 
-fn found_run(run: Candidate) -> Verdict {
-    Verdict::Found(Box::new(RunReport { created_at: run.created_at, ..RunReport::bare(run.run_id, run.status) }))
+fn found_run(run: Candidate) -> Box<RunReport> {
+    Box::new(RunReport { created_at: run.created_at, ..RunReport::bare(run.run_id, run.status) })
 }
 
 fn stillborn(run: &Candidate, now: DateTime<Utc>) -> bool {
@@ -241,6 +241,10 @@ mod tests {
                     told.push(format!("{seconds}:found {}", report.run_id));
                     break;
                 }
+                Step::Conclude(Verdict::Likely(report)) => {
+                    told.push(format!("{seconds}:likely {}", report.run_id));
+                    break;
+                }
                 Step::Conclude(Verdict::Absent { .. }) => {
                     told.push(format!("{seconds}:absent"));
                     break;
@@ -278,12 +282,12 @@ mod tests {
         // A retry made by hand carries the same tag: the oldest is ours.
         check(1, &[tags(), Seen::Tagged(vec![run("wr_2", 50), run("wr_1", 2)])], "1:found wr_1");
         // The tag was lost, the run goes on.
-        check(500, &[tags(), Seen::Tagged(vec![]), Seen::Listed(vec![run("wr_1", 2)])], "500:found wr_1");
+        check(500, &[tags(), Seen::Tagged(vec![]), Seen::Listed(vec![run("wr_1", 2)])], "500:likely wr_1");
         // A run that was left behind half-made is none.
         let dead = Candidate { status: RunStatus::Created, ..run("wr_1", 2) };
         check(500, &[tags(), Seen::Tagged(vec![]), Seen::Listed(vec![dead])], "500:absent");
         // Without tags: one is it, two cannot be told apart, others' do not count.
-        check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2)])], "1:found wr_1");
+        check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2)])], "1:likely wr_1");
         check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2), run("wr_2", 2)])], "1:undetermined");
         let taken = Candidate { taken: true, ..run("wr_1", 2) };
         let by_hand = Candidate { by_api: false, ..run("wr_2", 2) };

@@ -102,8 +102,13 @@ pub(crate) enum Effect {
 pub(crate) enum Answer {
     Started,
     Refused(u16),
-    NotStarted { http_status: Option<u16>, retry_after: Option<Duration> },
-    Unknown { http_status: Option<u16> },
+    NotStarted {
+        http_status: Option<u16>,
+        retry_after: Option<Duration>,
+    },
+    Unknown {
+        http_status: Option<u16>,
+    },
     /// Nothing; the client gives up.
     Silence,
 }
@@ -123,7 +128,12 @@ impl Fate {
     /// A start on a good day.
     pub(crate) fn good(dice: &mut Dice) -> Self {
         let arrives = dice.range(1, 50);
-        Self { arrives: Some(arrives), effect: Effect::Run, answer: Answer::Started, answered: arrives + dice.range(1, 300) }
+        Self {
+            arrives: Some(arrives),
+            effect: Effect::Run,
+            answer: Answer::Started,
+            answered: arrives + dice.range(1, 300),
+        }
     }
 
     pub(crate) fn any(dice: &mut Dice, profile: &Profile) -> Self {
@@ -145,7 +155,10 @@ impl Fate {
             8 => (Effect::Run, unknown(Some(200))),
             9 => (Effect::Nothing, Answer::Refused(dice.pick(&[404, 422]))),
             10 => (Effect::FailedRow, Answer::Refused(400)),
-            11 => (Effect::TagLate(dice.skewed(120_000)), dice.pick(&[true, false]).then_some(Answer::Started).unwrap_or(unknown(None))),
+            11 => (
+                Effect::TagLate(dice.skewed(120_000)),
+                dice.pick(&[true, false]).then_some(Answer::Started).unwrap_or(unknown(None)),
+            ),
             12 => (Effect::TagLost, if dice.chance(500) { Answer::Started } else { unknown(None) }),
             13 => (Effect::Stillborn { tagged: false }, unknown(None)),
             14 => (Effect::Stillborn { tagged: true }, unknown(None)),

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use skycron::{
     engine::{
         Change, Status, Trigger,
-        change::{AttemptOutcome, Memory, NewOccurrence, NoteKind},
+        change::{AttemptOutcome, Memory, NewOccurrence},
     },
     ids::{OccurrenceKey, RunId, ScheduleId},
     schedule::Definition,
@@ -95,8 +95,6 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Takes in what one transaction wrote, and judges it.
     pub(crate) fn take_in(&mut self, changes: &[Change]) -> Verdict {
-        let stepped =
-            changes.iter().any(|change| matches!(change, Change::Noted { kind: NoteKind::ClockStepped, .. }));
         let mut moved: BTreeMap<&ScheduleId, Option<DateTime<Utc>>> = BTreeMap::new();
         for change in changes {
             match change {
@@ -113,9 +111,22 @@ impl Ledger {
                     let before = account.accounted_through.replace(*through);
                     moved.entry(schedule).or_insert(before);
                     ensure!(
-                        stepped || before.is_none_or(|before| before <= *through),
+                        before.is_none_or(|before| before <= *through),
                         "{schedule}: accounted_through went back from {before:?} to {through}"
                     );
+                }
+                Change::Reopened { schedule, after, .. } => {
+                    let taken_back = |key: &OccurrenceKey, row: &Row| {
+                        key.schedule == *schedule
+                            && key.suffix.is_empty()
+                            && key.scheduled_for.timestamp() > after.timestamp()
+                            && row.attempts.is_empty()
+                            && matches!(row.status, Status::Skipped | Status::Missed)
+                    };
+                    self.rows.retain(|key, row| !taken_back(key, row));
+                    let account = self.schedules.entry(schedule.clone()).or_default();
+                    account.accounted_through = Some(*after);
+                    moved.insert(schedule, Some(*after));
                 }
                 Change::Occurred(new) => self.occurred(new)?,
                 other => self.row_changed(other)?,
@@ -262,7 +273,8 @@ impl Ledger {
             ensure!(row.attempts.len() == open.attempt_number as usize, "{}: attempts", open.key);
             ensure!(row.run_id == open.run_id, "{}: remembered with {:?}, has {:?}", open.key, open.run_id, row.run_id);
         }
-        let there = self.schedules.iter().filter(|(_, account)| account.definitions.last().is_some_and(|d| d.1.is_some()));
+        let there =
+            self.schedules.iter().filter(|(_, account)| account.definitions.last().is_some_and(|d| d.1.is_some()));
         let there: Vec<_> = there.map(|(id, account)| (id.clone(), account.accounted_through)).collect();
         let remembered: Vec<_> = memory.schedules.iter().map(|s| (s.id.clone(), Some(s.accounted_through))).collect();
         let seconds = |all: &[(ScheduleId, Option<DateTime<Utc>>)]| {

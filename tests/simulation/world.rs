@@ -3,15 +3,13 @@
 //! wired as the daemon's loop and dispatch wire it. What happens is decided in `faults` and `files`, what must hold in
 //! `invariants`.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use skycron::{
     engine::{
         Action, Change, Engine, Event, Options, Turn,
-        change::Pause,
+        change::{Ahead, Pause},
         event::{Launch, LaunchReply, RequestId, Settle, Verdict as Found},
         settle::{Inquiry, Seen, Step},
     },
@@ -54,18 +52,59 @@ pub(crate) enum Mistake {
 #[derive(Debug)]
 enum Item {
     Boot,
-    Timer { process: u64, armed: u64 },
-    Turn { process: u64 },
-    Committed { process: u64 },
-    Tell { process: u64, event: Event },
-    Stopped { process: u64 },
+    Timer {
+        process: u64,
+        armed: u64,
+    },
+    Turn {
+        process: u64,
+    },
+    Committed {
+        process: u64,
+    },
+    Tell {
+        process: u64,
+        event: Event,
+    },
+    Stopped {
+        process: u64,
+    },
     /// A start reaches the server.
-    Arrive { process: u64, launch: Box<Launch>, effect: Effect, answer: Answer, answered_at: Millis },
-    Inquire { process: u64, id: u64 },
-    Look { process: u64, id: u64, step: Step, looked_at: DateTime<Utc>, fails: bool },
-    Seen { process: u64, id: u64, looked_at: DateTime<Utc>, seen: Seen },
-    Poll { process: u64, key: OccurrenceKey, run_id: RunId, since: Millis, told: Option<String> },
-    Cancel { run_id: RunId, attempt: u32 },
+    Arrive {
+        process: u64,
+        launch: Box<Launch>,
+        effect: Effect,
+        answer: Answer,
+        answered_at: Millis,
+    },
+    Inquire {
+        process: u64,
+        id: u64,
+    },
+    Look {
+        process: u64,
+        id: u64,
+        step: Step,
+        looked_at: DateTime<Utc>,
+        fails: bool,
+    },
+    Seen {
+        process: u64,
+        id: u64,
+        looked_at: DateTime<Utc>,
+        seen: Seen,
+    },
+    Poll {
+        process: u64,
+        key: OccurrenceKey,
+        run_id: RunId,
+        since: Millis,
+        told: Option<String>,
+    },
+    Cancel {
+        run_id: RunId,
+        attempt: u32,
+    },
     Operator(Operation),
 }
 
@@ -93,12 +132,14 @@ struct Process {
     inbox: VecDeque<Event>,
     turn_is_due: bool,
     /// Lists of changes on their way to the disk, and the deeds that wait for them.
+    /// The changes of one that was committed early, since something was asked about it, are empty.
     commits: VecDeque<(Vec<Change>, Vec<Action>)>,
     committed_at: Millis,
     /// The wall clock and the monotonic one, read together.
     clocks: (DateTime<Utc>, Millis),
     armed: u64,
-    inquiries: BTreeMap<u64, Inquiry>,
+    /// Each with what the two clocks showed when it began.
+    inquiries: BTreeMap<u64, (Inquiry, DateTime<Utc>, Millis)>,
     settled: BTreeMap<u64, Settle>,
     requests: u64,
     stopping: bool,
@@ -211,7 +252,14 @@ impl World {
 
     /// A life of some days, and then calm, in which everything must come to its end.
     pub(crate) fn live(&mut self) -> Verdict {
-        tell!(self, "seed {}: {:?}, tags {}, {} schedules", self.seed, self.profile, self.api.tags, self.file.schedules.len());
+        tell!(
+            self,
+            "seed {}: {:?}, tags {}, {} schedules",
+            self.seed,
+            self.profile,
+            self.api.tags,
+            self.file.schedules.len()
+        );
         let days = self.dice.range(1, 3);
         let end = self.t + days * DAY;
         for _ in 0..days * self.profile.events_per_day {
@@ -252,7 +300,13 @@ impl World {
         while self.ledger.open.iter().any(|key| open.contains(key)) {
             ensure!(self.t < patience, "still open after ten days without faults: {:?}", self.ledger.open);
             // Runs that died with the server stay as they are for ever: the operator clears them away.
-            let dead: Vec<RunId> = self.api.runs.iter().filter(|run| run.dead && run.created_at < self.t - HOUR).map(|run| run.id.clone()).collect();
+            let dead: Vec<RunId> = self
+                .api
+                .runs
+                .iter()
+                .filter(|run| run.dead && run.created_at < self.t - HOUR)
+                .map(|run| run.id.clone())
+                .collect();
             for id in dead {
                 self.api.cancel(self.t, &id);
             }
@@ -341,7 +395,8 @@ impl World {
                     return self.kill();
                 }
                 let t = self.t;
-                let Some(inquiry) = self.process(process).and_then(|process| process.inquiries.get_mut(&id)) else {
+                let Some((inquiry, ..)) = self.process(process).and_then(|process| process.inquiries.get_mut(&id))
+                else {
                     return Ok(());
                 };
                 inquiry.saw(looked_at, seen);
@@ -376,6 +431,7 @@ impl World {
         self.processes += 1;
         self.numbers.boots += 1;
         let (number, now) = (self.processes, self.now());
+        let ahead = self.ahead(now)?;
         tell!(self, "process {number} boots, its clock shows {now}");
         let former = memory
             .schedules
@@ -406,7 +462,7 @@ impl World {
             requests: 0,
             stopping: false,
         });
-        self.turn(vec![Event::Boot { schedules: self.file.schedules.clone(), memory, former }])
+        self.turn(vec![Event::Boot { schedules: self.file.schedules.clone(), memory, former, ahead }])
     }
 
     /// As the daemon's loop: the events in their order, one list of changes, deeds once it is committed.
@@ -417,8 +473,11 @@ impl World {
         let by = (now - process.clocks.0) - TimeDelta::milliseconds(monotonic - process.clocks.1);
         process.clocks = (now, monotonic);
         if by.abs() > TimeDelta::seconds(2) {
-            process.engine.handle(now, Event::ClockStepped { by }, &mut turn);
+            let ahead = if by < TimeDelta::zero() { self.ahead(now)? } else { Vec::new() };
+            let Some(process) = &mut self.process else { return Ok(()) };
+            process.engine.handle(now, Event::ClockStepped { by, ahead }, &mut turn);
         }
+        let Some(process) = &mut self.process else { return Ok(()) };
         for event in events {
             process.engine.handle(now, event, &mut turn);
         }
@@ -452,6 +511,18 @@ impl World {
         let (at, process) = (process.committed_at, process.number);
         self.at(at, Item::Committed { process });
         Ok(())
+    }
+
+    /// What the history has about the time to come. The writer answers after everything that was handed over before.
+    fn ahead(&mut self, now: DateTime<Utc>) -> Result<Vec<Ahead>, String> {
+        let lists: Vec<Vec<Change>> = match &mut self.process {
+            Some(process) => process.commits.iter_mut().map(|(changes, _)| std::mem::take(changes)).collect(),
+            None => Vec::new(),
+        };
+        for changes in lists {
+            self.commit(&changes)?;
+        }
+        self.store.ahead(now).map_err(|error| format!("the history cannot be read: {error}"))
     }
 
     /// Sets the timer of the wall clock. It shows an instant when the clock does, however it came there.
@@ -619,7 +690,14 @@ impl World {
     }
 
     /// A start reaches the server: the moment at which it can do harm.
-    fn arrive(&mut self, process: u64, launch: &Launch, effect: Effect, answer: Answer, answered_at: Millis) -> Verdict {
+    fn arrive(
+        &mut self,
+        process: u64,
+        launch: &Launch,
+        effect: Effect,
+        answer: Answer,
+        answered_at: Millis,
+    ) -> Verdict {
         let Launch { key, attempt, schedule, parameters } = launch;
         if self.api.is_down(self.t) {
             if !matches!(answer, Answer::Unknown { .. }) {
@@ -632,7 +710,8 @@ impl World {
         let begun = row.is_some_and(|row| row.attempts.len() >= *attempt as usize);
         ensure!(begun, "attempt {attempt} of {key} reached the server, and there is no row of it");
         let asked_by = Some((key.clone(), *attempt));
-        let id = self.api.start(self.t, &mut self.dice, effect, schedule.workflow_id.clone(), parameters.clone(), asked_by);
+        let id =
+            self.api.start(self.t, &mut self.dice, effect, schedule.workflow_id.clone(), parameters.clone(), asked_by);
         tell!(self, "at the server: {key} attempt {attempt} made {id:?} ({effect:?})");
         if !matches!(answer, Answer::Unknown { .. }) {
             self.answer(process, launch, id.clone(), &answer, answered_at);
@@ -646,8 +725,10 @@ impl World {
     /// One occurrence, one run. Runs that never ran do not count: the server died, or refused, while it made them.
     fn once(&self, key: &OccurrenceKey, id: &RunId) -> Verdict {
         let runs = self.api.runs.iter().filter(|run| !run.never_ran);
-        let of: Vec<&RunId> =
-            runs.filter(|run| run.asked_by.as_ref().is_some_and(|(asked, _)| asked == key)).map(|run| &run.id).collect();
+        let of: Vec<&RunId> = runs
+            .filter(|run| run.asked_by.as_ref().is_some_and(|(asked, _)| asked == key))
+            .map(|run| &run.id)
+            .collect();
         let excused = self.retries_unknown.contains(&key.schedule);
         ensure!(of.len() <= 1 || excused, "{key} has two runs: {of:?} ({id} just now)");
         Ok(())
@@ -659,7 +740,10 @@ impl World {
         let key = settle.key.clone();
         let lazily = match self.mistake {
             Mistake::RetryOnUnknown => true,
-            Mistake::NoSettleAtBoot => self.process(process).is_some_and(|process| process.settled.is_empty() && process.requests == 0) && before < self.now() - TimeDelta::seconds(1),
+            Mistake::NoSettleAtBoot => {
+                self.process(process).is_some_and(|process| process.settled.is_empty() && process.requests == 0)
+                    && before < self.now() - TimeDelta::seconds(1)
+            }
             _ => false,
         };
         if lazily {
@@ -667,9 +751,10 @@ impl World {
             return self.tell_process(process, event);
         }
         self.ids += 1;
-        let (id, now) = (self.ids, self.now());
+        let (id, now, monotonic) = (self.ids, self.now(), self.t - self.slept);
         if let Some(process) = self.process(process) {
-            process.inquiries.insert(id, Inquiry::new(settle.clone(), now, TimeDelta::milliseconds(GRACE_MS)));
+            let inquiry = Inquiry::new(settle.clone(), now, TimeDelta::milliseconds(GRACE_MS));
+            process.inquiries.insert(id, (inquiry, now, monotonic));
             process.settled.insert(id, settle);
         }
         self.at(self.t, Item::Inquire { process, id });
@@ -677,8 +762,11 @@ impl World {
 
     /// One step of the dialogue, as dispatch makes it.
     fn inquire(&mut self, number: u64, id: u64) -> Verdict {
-        let now = self.now();
-        let Some(inquiry) = self.process(number).and_then(|process| process.inquiries.get(&id)) else { return Ok(()) };
+        let monotonic = self.t - self.slept;
+        let Some((inquiry, begun, then)) = self.process(number).and_then(|process| process.inquiries.get(&id)) else {
+            return Ok(());
+        };
+        let now = *begun + TimeDelta::milliseconds(monotonic - then);
         match inquiry.step(now) {
             Step::Conclude(verdict) => {
                 let Some(process) = self.process(number) else { return Ok(()) };
@@ -868,7 +956,8 @@ impl World {
         if process.commits.is_empty() {
             let open = process.engine.snapshot().open;
             ensure!(
-                open.len() == self.ledger.open.len() && open.iter().all(|flight| self.ledger.open.contains(&flight.key)),
+                open.len() == self.ledger.open.len()
+                    && open.iter().all(|flight| self.ledger.open.contains(&flight.key)),
                 "the engine has {open:?} open, the history {:?}",
                 self.ledger.open
             );
