@@ -52,12 +52,7 @@ impl Engine {
         }
         let mut remembered: BTreeMap<ScheduleId, ScheduleMemory> =
             memory.schedules.into_iter().map(|schedule| (schedule.id.clone(), schedule)).collect();
-        for Ahead { schedule, reopen_after, .. } in &ahead {
-            if let (Some(known), Some(after)) = (remembered.get_mut(schedule), reopen_after) {
-                known.accounted_through = *after;
-            }
-        }
-        self.reopen(now, ahead, turn);
+        self.doubt(now, ahead);
         for schedule in schedules {
             let known = remembered.remove(&schedule.id);
             let former = former.get(&schedule.id);
@@ -99,6 +94,13 @@ impl Engine {
         let same = known.as_ref().is_some_and(|known| known.definition == definition);
         let same_workflow = known.as_ref().is_some_and(|known| known.workflow_id == schedule.workflow_id);
         let mut entry = Entry::new(Arc::clone(&schedule), now);
+        if let Some(doubted) = self.doubted.get(&id).filter(|_| known.is_none()) {
+            // It was in the file before, and is a new one now: what was decided about it ahead of the clock is in its way.
+            if doubted.reopen_after.is_none() {
+                entry.accounted_through = doubted.accounted_through;
+            }
+            self.reopen_doubted(now, Some(&id), turn);
+        }
         if let Some(known) = known {
             entry.pause = known.pause.clone();
             if same {
@@ -147,13 +149,14 @@ impl Engine {
         let mut next = timetable.next_after(known.accounted_through);
         while let Some(first) = next.filter(|first| *first <= last) {
             let tried = self.tried_ahead(id, first, last);
-            let last = tried.first().map_or(Some(last), |tried| timetable.previous_before(*tried)).unwrap_or(last);
+            let before = tried.first().map(|tried| timetable.previous_before(*tried).unwrap_or(first).max(first));
+            let last = before.unwrap_or(last);
             if tried.first() != Some(&first) {
                 let detail = format!("it was not started when it was due, {} ago, and {why} since", span(now - last));
                 let stretch = Stretch { id, workflow_id, timetable, first, last };
                 self.record_stretch(now, &stretch, status, &Reason::new(ReasonCode::Superseded, detail), turn);
             }
-            next = timetable.next_after(last.max(first));
+            next = timetable.next_after(last);
         }
         self.forget_tried_ahead(id, now);
     }
@@ -161,7 +164,12 @@ impl Engine {
     /// An occurrence that was open when the process before this one ended.
     fn take_up(&mut self, now: DateTime<Utc>, open: OpenOccurrence, turn: &mut Turn) {
         let key = open.key;
-        let schedule = self.entries.get(&key.schedule).map(|entry| Arc::clone(&entry.schedule));
+        // The row names the workflow: what may have started of it before is looked for there, so it is started there again,
+        // whatever the file says by now.
+        let schedule = self.entries.get(&key.schedule).map(|entry| match &entry.schedule {
+            schedule if schedule.workflow_id == open.workflow_id => Arc::clone(schedule),
+            schedule => Arc::new(Schedule { workflow_id: open.workflow_id.clone(), ..Schedule::clone(schedule) }),
+        });
         let flight = Flight {
             start_by: schedule.as_ref().map_or(now, |schedule| start_by(open.trigger, schedule, key.scheduled_for)),
             schedule: schedule.clone(),

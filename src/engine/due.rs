@@ -38,7 +38,8 @@ impl Engine {
         let first = due.scheduled_for;
         let tried = self.tried_ahead(id, first, now);
         let mut last = self.last_due(&schedule, first, now);
-        if let Some(before) = tried.first().and_then(|tried| schedule.timetable.previous_before(*tried)) {
+        if let Some(tried) = tried.first() {
+            let before = schedule.timetable.previous_before(*tried).unwrap_or(first);
             last = last.min(before).max(first);
         }
 

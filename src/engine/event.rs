@@ -215,6 +215,8 @@ pub struct Settle {
     pub workflow_id: WorkflowId,
     /// What it was started with, where that is still known: for servers that cannot search by tag.
     pub parameters: Option<Map<String, Value>>,
+    /// Whether it was surely started with these: after a restart, the file may say something else than it did then.
+    pub parameters_are_sure: bool,
     /// When its first attempt began; a run made earlier is another's.
     pub since: DateTime<Utc>,
     /// When its last attempt began: looking goes on for a while after this, since the request may still be on its way.

@@ -109,6 +109,8 @@ enum Timer {
     PauseEnds(ScheduleId),
     /// The pace allows the next start.
     Pace,
+    /// The clock, which showed less at boot than the history does, is believed.
+    ClockTrusted,
 }
 
 /// The state machine. Owned by one loop.
@@ -127,6 +129,8 @@ pub struct Engine {
     pace_at: Option<DateTime<Utc>>,
     /// Instants of the time to come that were tried already, under a clock that was ahead.
     tried_ahead: BTreeMap<ScheduleId, step::Tried>,
+    /// Schedules that were accounted for beyond the present at boot, and what the history had of them.
+    doubted: BTreeMap<ScheduleId, change::Ahead>,
     stopping: bool,
 }
 
@@ -143,6 +147,7 @@ impl Engine {
             in_flight: 0,
             pace_at: None,
             tried_ahead: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             stopping: false,
         }
     }
@@ -206,6 +211,7 @@ impl Engine {
                 Timer::RunTimeout(key) => self.run_timed_out(now, &key, turn),
                 Timer::PauseEnds(schedule) => self.pause_ends(now, &schedule, turn),
                 Timer::Pace => {}
+                Timer::ClockTrusted => self.reopen_doubted(now, None, turn),
             }
         }
     }

@@ -141,17 +141,19 @@ impl Inquiry {
 
     fn listed(&mut self, looked_at: DateTime<Utc>, proof: bool, runs: Vec<Candidate>) {
         let since = self.settle.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX);
-        let mut ours: Vec<Candidate> = runs
+        let (mut ours, others): (Vec<Candidate>, Vec<Candidate>) = runs
             .into_iter()
             .filter(|run| !run.taken && run.by_api && run.created_at.is_none_or(|at| at >= since))
-            .filter(|run| match (&run.parameters, &self.settle.parameters) {
+            .filter(|run| !stillborn(run, looked_at))
+            .partition(|run| match (&run.parameters, &self.settle.parameters) {
                 (Some(theirs), Some(asked)) => {
                     theirs.iter().all(|(key, value)| asked.get(key).is_none_or(|a| a == value))
                 }
                 _ => true,
-            })
-            .filter(|run| !stillborn(run, looked_at))
-            .collect();
+            });
+        if !self.settle.parameters_are_sure {
+            ours.extend(others);
+        }
         match (ours.len(), ours.pop()) {
             (0, _) | (_, None) if proof => {
                 let evidence = if self.tags_work == Some(true) {
@@ -229,7 +231,8 @@ mod tests {
         let key: OccurrenceKey = "main/daily@2026-11-02T14:00:00Z".parse().unwrap();
         let parameters = serde_json::json!({"a": 1}).as_object().cloned();
         let workflow_id = WorkflowId::new("wpid_1").unwrap();
-        let settle = Settle { key, workflow_id, parameters, since: at(0), last_attempt_at: at(0) };
+        let settle =
+            Settle { key, workflow_id, parameters, parameters_are_sure: true, since: at(0), last_attempt_at: at(0) };
         let mut now = at(from);
         let mut inquiry = Inquiry::new(settle, now, TimeDelta::seconds(GRACE_SECONDS));
         let mut answers = answers.iter();

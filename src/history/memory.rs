@@ -51,7 +51,9 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
     // From the first stretch that reaches beyond the present on, else from the present on.
     let reopened = collect(
         connection,
-        "SELECT s.id, d.definition, d.workflow_id, d.at AS defined_at, (
+        "SELECT s.id, s.accounted_through, d.definition, d.workflow_id, d.at AS defined_at,
+                -- Before the schedule was first seen, it is the present that is wrong.
+                :now < (SELECT min(f.at) FROM definition AS f WHERE f.schedule = s.id) AS wrong, (
                 SELECT min(o.scheduled_for) FROM occurrence AS o
                  WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0 AND o.status IN ('skipped', 'missed')
                    AND o.through > :second AND o.scheduled_for <= :second) AS stretch
@@ -65,7 +67,9 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
             let definition = optional_json(row, "definition")?.zip(workflow_id).map(Box::new);
             let redefine = (instant(row, "defined_at")? > after).then_some(definition);
             let id = parsed(row, "id", |text| ScheduleId::new(text).ok())?;
-            Ok(Ahead { schedule: id, reopen_after: Some(after), redefine, tried: Vec::new() })
+            let reopen_after = (!get::<bool>(row, "wrong")?).then_some(after);
+            let accounted_through = instant(row, "accounted_through")?;
+            Ok(Ahead { schedule: id, accounted_through, reopen_after, redefine, tried: Vec::new() })
         },
     )?;
     let mut all: BTreeMap<ScheduleId, Ahead> =
@@ -77,23 +81,33 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
               WHERE schedule = :schedule AND scheduled_for > :after AND suffix = ''
                 AND NOT (attempts = 0 AND status IN ('skipped', 'missed'))",
             named_params! {
-                ":schedule": ahead.schedule.as_str(), ":after": whole_second(ahead.reopen_after.unwrap_or(now)),
+                ":schedule": ahead.schedule.as_str(),
+                ":after": whole_second(ahead.reopen_after.unwrap_or(ahead.accounted_through)),
             },
             |row| instant(row, "scheduled_for"),
         )?;
     }
     let tried = collect(
         connection,
-        "SELECT o.schedule, o.scheduled_for
+        "SELECT s.id, s.accounted_through, o.scheduled_for
            FROM schedule AS s JOIN occurrence AS o
              ON o.schedule = s.id AND o.scheduled_for > substr(s.accounted_through, 1, 19) || 'Z' AND o.suffix = ''
           WHERE s.accounted_through <= :now",
         named_params! { ":now": rfc3339_millis(now) },
-        |row| Ok((parsed(row, "schedule", |text| ScheduleId::new(text).ok())?, instant(row, "scheduled_for")?)),
+        |row| {
+            let id = parsed(row, "id", |text| ScheduleId::new(text).ok())?;
+            Ok((id, instant(row, "accounted_through")?, instant(row, "scheduled_for")?))
+        },
     )?;
-    for (schedule, at) in tried {
-        let none = || Ahead { schedule: schedule.clone(), reopen_after: None, redefine: None, tried: Vec::new() };
-        all.entry(schedule.clone()).or_insert_with(none).tried.push(at);
+    for (schedule, accounted_through, at) in tried {
+        let none = Ahead {
+            schedule: schedule.clone(),
+            accounted_through,
+            reopen_after: None,
+            redefine: None,
+            tried: Vec::new(),
+        };
+        all.entry(schedule).or_insert(none).tried.push(at);
     }
     Ok(all.into_values().collect())
 }

@@ -29,7 +29,7 @@ pub(crate) struct Run {
     /// Our start that made it; `None`: somebody else's.
     pub(crate) asked_by: Option<(OccurrenceKey, u32)>,
     tag: Option<OccurrenceKey>,
-    tag_seen_from: Millis,
+    pub(crate) tag_seen_from: Millis,
     parameters: Map<String, Value>,
     by_api: bool,
     pub(crate) created_at: Millis,
@@ -157,6 +157,8 @@ impl Api {
             if !run.is_over(at) {
                 run.life.retain(|(from, _, _)| *from <= at);
                 run.dead = true;
+                // It had not begun, and never will.
+                run.never_ran |= run.life.len() == 1;
             }
         }
     }
