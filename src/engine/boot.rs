@@ -111,7 +111,8 @@ impl Engine {
                 entry.accounted_through = now.max(known.accounted_through);
             }
         }
-        let from = if same { now } else { entry.accounted_through };
+        // Never for instants that another definition has decided about, even where the clock shows less than it did then.
+        let from = now.max(entry.accounted_through);
         if !same || !same_workflow {
             let definition = Some(Box::new((definition, schedule.workflow_id.clone())));
             turn.changes.push(Change::Defined { schedule: id.clone(), at: from, definition });

@@ -197,7 +197,7 @@ pub struct Ahead {
     /// Accounted for up to and including this instant.
     pub accounted_through: DateTime<Utc>,
     /// It is to be decided again after this instant: the present, or where a stretch begins that reaches beyond it. `None`: it
-    /// is not accounted for beyond the present, or the present is before it was first seen and surely wrong.
+    /// is not accounted for beyond the present, or the present is surely wrong.
     pub reopen_after: Option<DateTime<Utc>>,
     /// Its definition, if it was given under the clock that was ahead; the inner `None`: it is gone from the file.
     pub redefine: Option<Option<Box<(Definition, WorkflowId)>>>,

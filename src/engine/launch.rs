@@ -248,6 +248,8 @@ impl Engine {
         let flight = self.flights.get(key)?;
         let asked = flight.run_parameters();
         let alike = |other: &Flight| match (&asked, other.run_parameters()) {
+            // After a restart, the file may say something else than it did at the start.
+            _ if other.stage == (Stage::Settling { from_before: true }) => true,
             (Some(asked), Some(theirs)) => {
                 theirs.iter().all(|(name, value)| asked.get(name).is_none_or(|a| a == value))
             }

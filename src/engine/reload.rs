@@ -36,7 +36,8 @@ impl Engine {
                 if entry.schedule.workflow_id != schedule.workflow_id {
                     told.push(format!("{id} runs {}", schedule.workflow_id));
                     let definition = Some(Box::new((definition, schedule.workflow_id.clone())));
-                    turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition });
+                    let at = now.max(entry.accounted_through);
+                    turn.changes.push(Change::Defined { schedule: id.clone(), at, definition });
                 } else if differs(&entry.schedule, &schedule) {
                     told.push(format!("{id} is started differently"));
                 }

@@ -12,7 +12,7 @@ use super::{
     text::{get, instant, optional, optional_instant, optional_json, parsed},
 };
 use crate::{
-    clock::rfc3339_millis,
+    clock::{is_surely_wrong, rfc3339_millis},
     engine::change::{Ahead, AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
     engine::{Status, Trigger},
     ids::{Instance, OccurrenceKey, RunId, ScheduleId, WorkflowId},
@@ -52,11 +52,9 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
     let reopened = collect(
         connection,
         "SELECT s.id, s.accounted_through, d.definition, d.workflow_id, d.at AS defined_at,
-                -- Before the schedule was first seen, it is the present that is wrong.
-                :now < (SELECT min(f.at) FROM definition AS f WHERE f.schedule = s.id) AS wrong, (
-                SELECT min(o.scheduled_for) FROM occurrence AS o
-                 WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0 AND o.status IN ('skipped', 'missed')
-                   AND o.through > :second AND o.scheduled_for <= :second) AS stretch
+                (SELECT min(o.scheduled_for) FROM occurrence AS o
+                  WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0 AND o.status IN ('skipped', 'missed')
+                    AND o.through > :second AND o.scheduled_for <= :second) AS stretch
            FROM schedule AS s JOIN definition AS d ON d.id = s.definition
           WHERE s.accounted_through > :now",
         named_params! { ":now": rfc3339_millis(now), ":second": whole_second(now) },
@@ -67,7 +65,7 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
             let definition = optional_json(row, "definition")?.zip(workflow_id).map(Box::new);
             let redefine = (instant(row, "defined_at")? > after).then_some(definition);
             let id = parsed(row, "id", |text| ScheduleId::new(text).ok())?;
-            let reopen_after = (!get::<bool>(row, "wrong")?).then_some(after);
+            let reopen_after = (!is_surely_wrong(now)).then_some(after);
             let accounted_through = instant(row, "accounted_through")?;
             Ok(Ahead { schedule: id, accounted_through, reopen_after, redefine, tried: Vec::new() })
         },

@@ -294,7 +294,7 @@ impl World {
 
     /// Whatever was open is over after a while, and nothing is due that is not accounted for.
     fn come_to_an_end(&mut self) -> Verdict {
-        self.go_on(self.t + 10 * MINUTE)?;
+        self.go_on(self.t + 30 * MINUTE)?;
         let open = self.ledger.open.clone();
         let patience = self.t + 10 * DAY;
         while self.ledger.open.iter().any(|key| open.contains(key)) {
