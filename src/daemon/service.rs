@@ -25,7 +25,10 @@ use crate::{
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
-    engine::{Engine, Event, Options, change::Memory},
+    engine::{
+        Engine, Event, Options,
+        change::{Ahead, Memory},
+    },
     history::{History, HistoryError, HistoryOptions, Retention, Store},
     ids::{OccurrenceKey, ScheduleId},
     schedule::{Schedule, Timetable, template::Secrets},
@@ -157,6 +160,7 @@ struct Parts {
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
     memory: Memory,
+    ahead: Vec<Ahead>,
 }
 
 impl Parts {
@@ -169,6 +173,7 @@ impl Parts {
         };
         let store = Store::open(&setup.state_dir, &options)?;
         let memory = store.memory()?;
+        let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
@@ -202,14 +207,15 @@ impl Parts {
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, history, inputs, memory })
+        Ok(Self { event_loop, history, inputs, memory, ahead })
     }
 
     /// The first event.
     fn boot(&mut self, setup: &Setup) -> Event {
         let memory = std::mem::take(&mut self.memory);
+        let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former }
+        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
