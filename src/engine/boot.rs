@@ -72,7 +72,9 @@ impl Engine {
                 "the schedule was removed from the file",
                 turn,
             );
-            turn.changes.push(Change::Defined { schedule: gone.id, at: now, definition: None });
+            let at = now.max(gone.accounted_through);
+            turn.changes.push(Change::Defined { schedule: gone.id.clone(), at, definition: None });
+            turn.changes.push(Change::AccountedThrough { schedule: gone.id, through: at });
         }
         // Runs before starts, so that what was pending sees what is live.
         let (going, pending): (Vec<_>, Vec<_>) =

@@ -77,7 +77,9 @@ impl Engine {
                 "the schedule was removed from the file",
                 turn,
             );
-            turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition: None });
+            let at = now.max(entry.accounted_through);
+            turn.changes.push(Change::Defined { schedule: id.clone(), at, definition: None });
+            turn.changes.push(Change::AccountedThrough { schedule: id.clone(), through: at });
             let mut unstarted: Vec<OccurrenceKey> = self
                 .flights
                 .iter()

@@ -66,8 +66,9 @@ impl Engine {
     /// what is accounted for beyond the present stays silent for a while, and is opened again when the clock is still the same.
     pub(super) fn doubt(&mut self, now: DateTime<Utc>, ahead: Vec<Ahead>) {
         for ahead in ahead {
-            if ahead.reopen_after.is_none() && !ahead.tried.is_empty() {
-                self.tried_ahead.insert(ahead.schedule.clone(), ahead.tried.iter().copied().collect());
+            let beyond: Tried = ahead.tried.iter().copied().filter(|at| *at > ahead.accounted_through).collect();
+            if !beyond.is_empty() {
+                self.tried_ahead.insert(ahead.schedule.clone(), beyond);
             }
             if ahead.accounted_through > now {
                 self.doubted.insert(ahead.schedule.clone(), ahead);
