@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::{Clock, Stopwatch},
+    crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Request},
         log,
@@ -211,13 +212,16 @@ impl EventLoop {
             return Ok(());
         }
         turn.changes.iter().for_each(log::change);
+        crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
         self.commits.push_back(Commit { durable, actions: turn.actions });
         Ok(())
     }
 
     fn done(&mut self, committed: Result<Vec<Action>, Arc<HistoryError>>) -> Result<(), LoopError> {
-        self.act(committed.map_err(LoopError::History)?);
+        let actions = committed.map_err(LoopError::History)?;
+        crash_point("after-commit");
+        self.act(actions);
         Ok(())
     }
 
@@ -276,6 +280,7 @@ impl EventLoop {
     /// Ends in order: nothing new is started, the answers to what was started are waited for, every row is made durable.
     /// Runs that are going are followed again by the next process.
     async fn stop(&mut self) -> Result<(), LoopError> {
+        crash_point("in-stop");
         self.turn([Event::Stop]).await?;
         let grace = tokio::time::sleep(self.stop_grace);
         tokio::pin!(grace);

@@ -1,6 +1,7 @@
 //! One start: the request, its answer, and a word about parameters that the server will drop.
 
 use crate::{
+    crash_point::crash_point,
     dispatch::Shared,
     engine::{
         Event,
@@ -21,6 +22,7 @@ impl Shared {
             secrets: &[],
         };
         let advised = |message: String, hint: &str| format!("{message}; {hint}");
+        crash_point("before-post");
         let reply = match self.client.start_run(&start).await {
             StartReply::Started(report) => LaunchReply::Started(report),
             StartReply::Refused { http_status, message, hint } => {
@@ -33,6 +35,7 @@ impl Shared {
                 LaunchReply::Unknown { http_status, message: advised(message, hint) }
             }
         };
+        crash_point("after-answer");
         let started = matches!(reply, LaunchReply::Started(_));
         self.tell(Event::LaunchEnded { key: key.clone(), attempt, reply }).await;
         if started {
