@@ -89,6 +89,18 @@ pub(crate) fn rows(rig: &Rig) -> Vec<Row> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
+/// How each attempt of an occurrence ended.
+pub(crate) fn attempts(rig: &Rig, key: &str) -> Vec<String> {
+    let connection = open(rig).unwrap();
+    let mut statement = connection
+        .prepare(
+            "SELECT coalesce(a.outcome, 'open') FROM attempt AS a JOIN occurrence AS o ON o.id = a.occurrence
+              WHERE o.key = ?1 ORDER BY a.number",
+        )
+        .unwrap();
+    statement.query_map([key], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
 /// The kinds and texts of the notes, in their order.
 pub(crate) fn notes(rig: &Rig) -> Vec<String> {
     let Some(connection) = open(rig) else { return Vec::new() };

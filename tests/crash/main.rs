@@ -12,6 +12,7 @@
 mod support;
 
 mod books;
+mod faults;
 mod kills;
 mod points;
 mod rig;
