@@ -12,7 +12,6 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -65,10 +64,10 @@ pub enum Input {
 pub enum Until {
     /// Only when it is told to.
     Stopped,
-    /// When this occurrence's start is decided one way or the other.
-    Launched(OccurrenceKey),
-    /// When this occurrence is over.
-    Ended(OccurrenceKey),
+    /// When it is decided of each of these whether it starts.
+    Launched(Vec<OccurrenceKey>),
+    /// When each of these is over.
+    Ended(Vec<OccurrenceKey>),
 }
 
 /// The loop and what it owns.
@@ -166,30 +165,17 @@ impl EventLoop {
         }
     }
 
-    /// Boots the engine with `boot`, triggers a schedule from inside this process, and answers with the occurrence's key once
-    /// its row is durable.
+    /// Boots the engine with `boot`, hands it a request from inside this process, and answers once what follows is durable.
     ///
     /// # Errors
-    /// As [`EventLoop::run`]; the inner error is the engine's refusal.
-    pub async fn boot_and_trigger(
-        &mut self,
-        boot: Event,
-        schedule: ScheduleId,
-        parameters: Map<String, Value>,
-    ) -> Result<Result<OccurrenceKey, String>, LoopError> {
+    /// As [`EventLoop::run`]; a refusal of the engine is an answer.
+    pub async fn boot_and_ask(&mut self, boot: Event, request: Request) -> Result<Answer, LoopError> {
         self.turn([boot]).await?;
-        let request = self.next_request();
         let (answer, mut answered) = oneshot::channel();
-        self.answers.insert(request, answer);
-        self.turn([Event::Trigger { request, schedule, parameters }]).await?;
+        self.input(Input::Asked(Asked { request, answer })).await?;
         loop {
             if let Ok(answer) = answered.try_recv() {
-                return Ok(match answer {
-                    Answer::Done { occurrence } => {
-                        occurrence.and_then(|key| key.parse().ok()).ok_or_else(|| "no occurrence came of it".to_owned())
-                    }
-                    Answer::Error { message } => Err(message),
-                });
+                return Ok(answer);
             }
             let committed = committed(&mut self.commits).await;
             self.done(committed)?;
@@ -231,7 +217,7 @@ impl EventLoop {
                 Action::Answer { request, result } => {
                     if let Some(answer) = self.answers.remove(&request) {
                         let _ = answer.send(match result {
-                            Ok(key) => Answer::Done { occurrence: key.map(|key| key.to_string()) },
+                            Ok(keys) => Answer::Done { occurrences: keys.iter().map(ToString::to_string).collect() },
                             Err(message) => Answer::Error { message },
                         });
                     }
@@ -272,8 +258,8 @@ impl EventLoop {
     fn reached(&self, until: &Until) -> bool {
         match until {
             Until::Stopped => false,
-            Until::Launched(key) => !self.engine.awaits_launch(key),
-            Until::Ended(key) => !self.engine.is_open(key),
+            Until::Launched(keys) => !keys.iter().any(|key| self.engine.awaits_launch(key)),
+            Until::Ended(keys) => !keys.iter().any(|key| self.engine.is_open(key)),
         }
     }
 
@@ -320,12 +306,16 @@ async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, Arc<Hi
 
 fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Event, String> {
     let schedule = match &asked {
-        Request::Trigger { schedule, .. } | Request::Pause { schedule, .. } | Request::Resume { schedule } => {
+        Request::Trigger { schedule, .. }
+        | Request::Backfill { schedule, .. }
+        | Request::Pause { schedule, .. }
+        | Request::Resume { schedule } => {
             ScheduleId::new(schedule).map_err(|error| format!("the id {schedule:?} {error}"))?
         }
     };
     Ok(match asked {
         Request::Trigger { parameters, .. } => Event::Trigger { request, schedule, parameters },
+        Request::Backfill { from, to, .. } => Event::Backfill { request, schedule, from, to },
         Request::Pause { note, until, .. } => {
             Event::Pause { request, schedule, pause: Some(Pause { since: now, until, note }) }
         }

@@ -16,6 +16,7 @@ use crate::{
     clock::Clock,
     engine::{Action, Event},
     ids::{OccurrenceKey, RunId},
+    schedule::template::Secrets,
     skyvern::Client,
 };
 use workflows::Workflows;
@@ -46,20 +47,22 @@ struct Shared {
     state_dir: PathBuf,
     patience: Patience,
     events: mpsc::Sender<Event>,
+    secrets: Secrets,
     workflows: Workflows,
 }
 
 impl Dispatcher {
-    /// A dispatcher that reports to `events`. The history in `state_dir` is only read, to tell whose run is whose.
+    /// A dispatcher that reports to `events`. `secrets` are what templates may speak of. The history in `state_dir` is only read, to tell whose run is whose.
     #[must_use]
     pub fn new(
         client: Client,
         clock: Arc<dyn Clock>,
         state_dir: PathBuf,
         patience: Patience,
+        secrets: Secrets,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let shared = Shared { client, clock, state_dir, patience, events, workflows: Workflows::default() };
+        let shared = Shared { client, clock, state_dir, patience, events, secrets, workflows: Workflows::default() };
         Self { shared: Arc::new(shared) }
     }
 

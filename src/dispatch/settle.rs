@@ -25,7 +25,12 @@ const PAGES_MAX: u32 = 20;
 impl Shared {
     pub(super) async fn settle(&self, settle: Settle) {
         let key = settle.key.clone();
-        let mut inquiry = Inquiry::new(settle.clone(), self.clock.now(), delta(self.patience.settle_grace));
+        // What was sent had its templates filled in; a template that fails now was not sent then.
+        let parameters = settle.asked.as_ref().and_then(|(schedule, parameters)| {
+            self.rendered(&key, schedule, parameters).ok().map(|(parameters, _)| parameters)
+        });
+        let grace = delta(self.patience.settle_grace);
+        let mut inquiry = Inquiry::new(&settle, parameters, self.clock.now(), grace);
         loop {
             if self.over() {
                 return;

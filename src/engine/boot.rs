@@ -33,10 +33,15 @@ impl Engine {
         turn: &mut Turn,
     ) {
         if !self.options.fires {
-            let seen: BTreeSet<&ScheduleId> = memory.schedules.iter().map(|known| &known.id).collect();
+            let mut known: BTreeMap<ScheduleId, ScheduleMemory> =
+                memory.schedules.into_iter().map(|known| (known.id.clone(), known)).collect();
             for schedule in schedules {
-                let (id, unseen) = (schedule.id.clone(), !seen.contains(&schedule.id));
-                self.entries.insert(id, Entry { unseen, ..Entry::new(schedule, now) });
+                let id = schedule.id.clone();
+                let entry = match known.remove(&id) {
+                    Some(known) => Entry { pause: known.pause, ..Entry::new(schedule, known.accounted_through) },
+                    None => Entry { unseen: true, ..Entry::new(schedule, now) },
+                };
+                self.entries.insert(id, entry);
             }
             return;
         }
@@ -103,8 +108,8 @@ impl Engine {
         self.entries.insert(id, entry);
     }
 
-    /// What was due by a definition that is no longer in force, and that nothing could fire: one row for all of it.
-    fn leave(
+    /// What was due by a definition that is no longer in force, and has no row yet: one row for all of it.
+    pub(super) fn leave(
         &mut self,
         now: DateTime<Utc>,
         known: &ScheduleMemory,
@@ -112,12 +117,17 @@ impl Engine {
         why: &str,
         turn: &mut Turn,
     ) {
-        let Some(timetable) = former.filter(|_| known.definition.enabled) else { return };
+        let Some(timetable) = former else { return };
         let Some(first) = timetable.next_after(known.accounted_through).filter(|first| *first <= now) else { return };
         let last = timetable.previous_before(now + TimeDelta::seconds(1)).map_or(first, |last| last.clamp(first, now));
-        let detail = format!("nothing could fire when it was due, {} ago, and {why} since", span(now - last));
+        let (status, reason) = if known.definition.enabled {
+            let detail = format!("nothing could fire when it was due, {} ago, and {why} since", span(now - last));
+            (Status::Missed, Reason::new(ReasonCode::Superseded, detail))
+        } else {
+            (Status::Skipped, Reason::new(ReasonCode::Disabled, "enabled = false"))
+        };
         let stretch = Stretch { id: &known.id, workflow_id: &known.workflow_id, timetable, first, last };
-        self.record_stretch(now, &stretch, Status::Missed, &Reason::new(ReasonCode::Superseded, detail), turn);
+        self.record_stretch(now, &stretch, status, &reason, turn);
     }
 
     /// An occurrence that was open when the process before this one ended.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     engine::{
-        Change, Engine, Reason, ReasonCode, Status, Timer, Turn,
+        Change, Engine, Entry, Reason, ReasonCode, Status, Timer, Turn,
         change::{NoteKind, ScheduleMemory},
         flight::Stage,
     },
@@ -45,15 +45,9 @@ impl Engine {
             } else {
                 told.push(format!("{id} is due at other times, from now on"));
                 self.disarm(&id, entry.due);
-                // Everything before now is accounted for already: the old timers have run.
-                let known = ScheduleMemory {
-                    id: id.clone(),
-                    definition,
-                    workflow_id: entry.schedule.workflow_id.clone(),
-                    accounted_through: now,
-                    pause: entry.pause.clone(),
-                };
-                self.enter(now, schedule, Some(known), None, turn);
+                let known = memory_of(&entry);
+                let former = entry.schedule.timetable.clone();
+                self.enter(now, schedule, Some(known), Some(&former), turn);
                 if let Some(new) = self.entries.get_mut(&id) {
                     new.live = entry.live;
                     new.waiting = entry.waiting;
@@ -65,6 +59,8 @@ impl Engine {
         for (id, entry) in old {
             told.push(format!("{id} is gone"));
             self.disarm(&id, entry.due);
+            let former = &entry.schedule.timetable;
+            self.leave(now, &memory_of(&entry), Some(former), "the schedule was removed from the file", turn);
             turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition: None });
             let unstarted: Vec<OccurrenceKey> = self
                 .flights
@@ -91,6 +87,18 @@ impl Engine {
         if let Some(due) = due {
             self.timers.remove(&(due.fire_at, Timer::Due(id.clone())));
         }
+    }
+}
+
+/// The schedule as the history knows it. The timers have run, so what is due has its row, unless it is held back.
+fn memory_of(entry: &Entry) -> ScheduleMemory {
+    let schedule = &entry.schedule;
+    ScheduleMemory {
+        id: schedule.id.clone(),
+        definition: schedule.timetable.definition(schedule.enabled),
+        workflow_id: schedule.workflow_id.clone(),
+        accounted_through: entry.accounted_through,
+        pause: entry.pause.clone(),
     }
 }
 

@@ -75,7 +75,12 @@ pub struct Candidate {
 /// One search for the run of one start.
 #[derive(Debug)]
 pub struct Inquiry {
-    settle: Settle,
+    /// When the first attempt began.
+    since: DateTime<Utc>,
+    /// When the last one did.
+    last_attempt_at: DateTime<Utc>,
+    /// What it was started with, where that is known.
+    parameters: Option<Map<String, Value>>,
     /// From this instant on, a look that finds nothing is proof.
     proof_from: DateTime<Utc>,
     tags_work: Option<bool>,
@@ -87,13 +92,15 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// Begins at `now`. `grace` is how long after an attempt its request may still be on its way to becoming a run: longer
+    /// Begins at `now`. `parameters` are what the start was sent with, where that is known; `grace` is how long after an attempt its request may still be on its way to becoming a run: longer
     /// than the request's own time-out, and than the server's.
     #[must_use]
-    pub fn new(settle: Settle, now: DateTime<Utc>, grace: TimeDelta) -> Self {
+    pub fn new(settle: &Settle, parameters: Option<Map<String, Value>>, now: DateTime<Utc>, grace: TimeDelta) -> Self {
         Self {
             proof_from: settle.last_attempt_at + grace,
-            settle,
+            since: settle.since,
+            last_attempt_at: settle.last_attempt_at,
+            parameters,
             tags_work: None,
             searched_by_tag: false,
             look_at: now,
@@ -115,7 +122,7 @@ impl Inquiry {
         match self.tags_work {
             None => Step::AskWhetherTagsWork,
             Some(true) if !self.searched_by_tag => Step::SearchByTag,
-            Some(_) => Step::ListSince(self.settle.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX)),
+            Some(_) => Step::ListSince(self.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX)),
         }
     }
 
@@ -140,11 +147,11 @@ impl Inquiry {
     }
 
     fn listed(&mut self, looked_at: DateTime<Utc>, proof: bool, runs: Vec<Candidate>) {
-        let since = self.settle.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX);
+        let since = self.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX);
         let mut ours: Vec<Candidate> = runs
             .into_iter()
             .filter(|run| !run.taken && run.by_api && run.created_at.is_none_or(|at| at >= since))
-            .filter(|run| match (&run.parameters, &self.settle.parameters) {
+            .filter(|run| match (&run.parameters, &self.parameters) {
                 (Some(theirs), Some(asked)) => {
                     theirs.iter().all(|(key, value)| asked.get(key).is_none_or(|a| a == value))
                 }
@@ -173,7 +180,7 @@ impl Inquiry {
     fn failed(&mut self, looked_at: DateTime<Utc>, why: String) {
         self.failures = self.failures.saturating_add(1);
         self.last_failure = why;
-        if looked_at > self.settle.last_attempt_at + TimeDelta::hours(GIVE_UP_HOURS) {
+        if looked_at > self.last_attempt_at + TimeDelta::hours(GIVE_UP_HOURS) {
             let evidence = format!("the server could not be asked for {GIVE_UP_HOURS} h ({})", self.last_failure);
             self.conclude(Verdict::Undetermined { evidence });
         } else {
@@ -229,9 +236,9 @@ mod tests {
         let key: OccurrenceKey = "main/daily@2026-11-02T14:00:00Z".parse().unwrap();
         let parameters = serde_json::json!({"a": 1}).as_object().cloned();
         let workflow_id = WorkflowId::new("wpid_1").unwrap();
-        let settle = Settle { key, workflow_id, parameters, since: at(0), last_attempt_at: at(0) };
+        let settle = Settle { key, workflow_id, asked: None, since: at(0), last_attempt_at: at(0) };
         let mut now = at(from);
-        let mut inquiry = Inquiry::new(settle, now, TimeDelta::seconds(GRACE_SECONDS));
+        let mut inquiry = Inquiry::new(&settle, parameters, now, TimeDelta::seconds(GRACE_SECONDS));
         let mut answers = answers.iter();
         let mut told = Vec::new();
         loop {

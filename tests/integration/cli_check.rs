@@ -63,6 +63,7 @@ fn syntax() {
             "9:19 too_frequent due at 00:00 and again at 00:01, 1m later; 5m is the least",
         ],
     );
+    check(&HEAD.replace("\nid = ", "\nid "), &["2:4 syntax key with no value, expected `=`"]);
 }
 
 #[test]
@@ -381,6 +382,8 @@ fn a_key_in_the_file_is_never_shown() {
         format!("[api]\napi_key = \"{key}\"\n"),
         format!("[api]\napi_key = {key}\n"),
         format!("[api]\napi_key = '{key}\n"),
+        format!("[api]\napi_key \"{key}\"\n"),
+        format!("[api]\napi_key: {key}\n"),
         format!("[api]\napi_kye = \"{key}\"\n"),
         format!("[api]\nkey = \"{key}\"\n"),
         format!("[api]\napi_key = [\"{key}\"]\n"),

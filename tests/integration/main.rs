@@ -8,4 +8,5 @@ mod support;
 mod cli_check;
 mod cli_common;
 mod cli_next;
+mod cli_sandbox;
 mod example_file;
