@@ -18,6 +18,7 @@ use crate::{
         Config, Environment, Problem, Problems, Settings, Severity,
         zones::{ZoneRulesChoice, ZoneSource},
     },
+    crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
@@ -172,8 +173,10 @@ impl Parts {
             ..HistoryOptions::default()
         };
         let store = Store::open(&setup.state_dir, &options)?;
+        crash_point("before-memory");
         let memory = store.memory()?;
         let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
+        crash_point("after-memory");
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
@@ -222,6 +225,7 @@ impl Parts {
     async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
         drop(event_loop);
+        crash_point("before-close");
         // Pruning may still hold it; then the thread ends by itself.
         let closed = match Arc::try_unwrap(history) {
             Ok(history) => history.close().await,
@@ -325,6 +329,7 @@ impl Reloader {
         notify::reloading();
         let event = match Config::load(&self.path, &self.environment) {
             Ok(config) => {
+                crash_point("in-reload");
                 if config.settings != self.settings {
                     tracing::warn!(
                         "settings outside the schedules changed in the file: they take effect at the next start"

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::{Stopwatch, delta},
+    crash_point::crash_point,
     dispatch::Shared,
     engine::{
         Event,
@@ -39,6 +40,7 @@ impl Shared {
             let now = begun + delta(watch.elapsed());
             let seen = match inquiry.step(now) {
                 Step::Conclude(verdict) => {
+                    crash_point("settled");
                     self.tell(Event::Settled { key, verdict }).await;
                     return;
                 }
@@ -59,6 +61,7 @@ impl Shared {
                 tracing::warn!(occurrence = %key, %error, hint = error.hint, "its run cannot be looked for yet");
                 Seen::Failed(error.message)
             });
+            crash_point("in-settle");
             inquiry.saw(now, seen);
         }
     }

@@ -25,6 +25,7 @@ use tokio::sync::{
 use super::{HistoryError, HistoryOptions, Pruned, Retention, Store};
 use crate::{
     clock::{Clock, rfc3339_millis},
+    crash_point::crash_point,
     engine::{Change, change::Ahead},
 };
 
@@ -233,6 +234,7 @@ impl Writer {
                 self.fail(group, &error);
                 return Err(error);
             }
+            crash_point("written");
             for batch in group {
                 // Who does not wait for the answer dropped its end.
                 let _ = batch.done.send(Ok(()));
