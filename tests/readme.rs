@@ -2,7 +2,7 @@
 //!
 //! Not its prose.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::{fs, path::Path, process::Command};
 

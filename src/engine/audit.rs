@@ -117,7 +117,7 @@ impl Finding {
 pub struct Audit {
     /// Occurrences that were due.
     pub due: u64,
-    /// What does not add up, at most [`FINDINGS_MAX`].
+    /// What does not add up, at most `FINDINGS_MAX`.
     pub findings: Vec<Finding>,
 }
 
