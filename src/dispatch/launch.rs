@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
+    crash_point::crash_point,
     dispatch::Shared,
     engine::{
         Event,
@@ -60,6 +61,7 @@ impl Shared {
             secrets: &secrets,
         };
         let advised = |message: String, hint: &str| format!("{message}; {hint}");
+        crash_point("before-post");
         let reply = match self.client.start_run(&start).await {
             StartReply::Started(report) => LaunchReply::Started(Box::new(self.without_secrets(*report))),
             StartReply::Refused { http_status, message, hint } => {
@@ -72,6 +74,7 @@ impl Shared {
                 LaunchReply::Unknown { http_status, message: advised(message, hint) }
             }
         };
+        crash_point("after-answer");
         let started = matches!(reply, LaunchReply::Started(_));
         self.tell(Event::LaunchEnded { key: key.clone(), attempt, reply }).await;
         if started {
