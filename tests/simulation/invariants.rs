@@ -36,7 +36,6 @@ pub(crate) use ensure;
 pub(crate) struct Row {
     pub(crate) trigger: Trigger,
     pub(crate) status: Status,
-    pub(crate) decided_at: DateTime<Utc>,
     pub(crate) through: DateTime<Utc>,
     pub(crate) count: u32,
     /// For each attempt: whether its end is known.
@@ -89,6 +88,10 @@ pub(crate) struct Ledger {
     pub(crate) schedules: BTreeMap<ScheduleId, Account>,
     /// Whose each run is. Unlike the database's index it must be unique, for runs that we started.
     pub(crate) runs: BTreeMap<RunId, OccurrenceKey>,
+    /// How late a start of each schedule may be, by the most generous of its policies so far.
+    pub(crate) window_max: BTreeMap<ScheduleId, TimeDelta>,
+    /// Schedules that were once allowed to run more than once at a time.
+    pub(crate) parallel: BTreeSet<ScheduleId>,
     /// Occurrences that were accounted for and compared.
     pub(crate) compared: u64,
 }
@@ -143,12 +146,18 @@ impl Ledger {
         let row = Row {
             trigger: new.trigger,
             status: new.status,
-            decided_at: new.at,
             through: new.through.unwrap_or(new.key.scheduled_for),
             count: new.count,
             attempts: Vec::new(),
             run_id: None,
         };
+        let timetable = matches!(new.trigger, Trigger::Schedule | Trigger::CatchUp);
+        ensure!(
+            !timetable || new.key.scheduled_for <= new.at,
+            "{} was decided before it was due, at {}",
+            new.key,
+            new.at
+        );
         let begins = matches!(new.status, Status::Pending | Status::Skipped | Status::Missed);
         ensure!(begins, "{} begins as {}", new.key, new.status);
         ensure!(new.count == 1 || !new.status.is_open(), "{} is a stretch and open", new.key);
@@ -180,7 +189,8 @@ impl Ledger {
                     self.open.remove(key);
                 }
             }
-            Change::AttemptBegun { key, number, .. } => {
+            Change::AttemptBegun { key, number, at } => {
+                self.may_begin(key, *at)?;
                 let row = self.rows.get_mut(key).ok_or_else(|| format!("{key} has no row"))?;
                 ensure!(row.status == Status::Pending, "an attempt of {key}, which is {}", row.status);
                 row.attempts.push(None);
@@ -196,6 +206,27 @@ impl Ledger {
             }
             Change::RunReported { key, report, .. } => self.has_run(key, Some(report.run_id.clone()))?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A start of the timetable's own is within its window, and not beside another run of its schedule.
+    fn may_begin(&self, key: &OccurrenceKey, at: DateTime<Utc>) -> Verdict {
+        let row = self.rows.get(key).ok_or_else(|| format!("{key} has no row"))?;
+        if matches!(row.trigger, Trigger::Schedule | Trigger::CatchUp) {
+            let late = at - key.scheduled_for;
+            let window = self.window_max.get(&key.schedule).copied().unwrap_or_default();
+            ensure!(late <= window, "{key} is started {late} after it was due, {window} is the most");
+        }
+        if row.trigger != Trigger::Manual && !self.parallel.contains(&key.schedule) {
+            let beside = self.open.iter().find(|other| {
+                let row = &self.rows[*other];
+                other.schedule == key.schedule
+                    && *other != key
+                    && row.trigger != Trigger::Manual
+                    && matches!(row.status, Status::Launching | Status::Running)
+            });
+            ensure!(beside.is_none(), "{key} is started beside {beside:?}");
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use skycron::{
     },
     history::{HistoryOptions, Store},
     ids::{Instance, OccurrenceKey, RunId, ScheduleId},
-    schedule::OnUnknown,
+    schedule::{OnUnknown, Overlap},
 };
 
 use crate::{
@@ -270,6 +270,7 @@ impl World {
         self.at(self.t, Item::Boot);
         self.go_on(end)?;
         tell!(self, "calm");
+        self.t = self.t.max(self.asleep_until);
         self.calm = true;
         self.api.down_until = self.t;
         if self.process.is_none() {
@@ -948,6 +949,12 @@ impl World {
 
     fn note_policies(&mut self) {
         for schedule in &self.file.schedules {
+            let window = TimeDelta::from_std(schedule.policies.catch_up_window).unwrap();
+            let most = self.ledger.window_max.entry(schedule.id.clone()).or_insert(window);
+            *most = window.max(*most);
+            if schedule.policies.overlap == Overlap::Allow {
+                self.ledger.parallel.insert(schedule.id.clone());
+            }
             if schedule.policies.on_unknown == OnUnknown::Retry && !self.retries_unknown.contains(&schedule.id) {
                 self.retries_unknown.push(schedule.id.clone());
             }
