@@ -12,8 +12,21 @@ use std::{
 
 /// The order of the modules: each may import from those before it. `lib.rs` lists the same names in the same order.
 const LAYERS: &[&str] = &[
-    "clock", "ids", "secret", "words", "schedule", "engine", "config", "skyvern", "history", "mirror", "dispatch",
-    "sandbox", "daemon", "cli",
+    "clock",
+    "crash_point",
+    "ids",
+    "secret",
+    "words",
+    "schedule",
+    "engine",
+    "config",
+    "skyvern",
+    "history",
+    "mirror",
+    "dispatch",
+    "sandbox",
+    "daemon",
+    "cli",
 ];
 
 /// The modules without I/O, tasks, clocks and locks.

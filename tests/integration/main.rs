@@ -11,3 +11,4 @@ mod cli_common;
 mod cli_next;
 mod cli_sandbox;
 mod example_file;
+mod templates;
