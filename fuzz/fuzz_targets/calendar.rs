@@ -10,4 +10,10 @@ use skycron::schedule::Zone;
 
 static ZONES: LazyLock<Vec<Zone>> = LazyLock::new(properties::zones);
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::check(&ZONES, bytes));
+libfuzzer_sys::fuzz_target!(
+    // Not in the time of the first input.
+    init: {
+        LazyLock::force(&ZONES);
+    },
+    |bytes: &[u8]| properties::check(&ZONES, bytes)
+);
