@@ -61,6 +61,20 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
+    /// An ordinary year: now and then something fails, the machine is started again, the file is edited.
+    pub(crate) fn calm() -> Self {
+        Self {
+            start_faults: 2,
+            look_faults: 2,
+            kills: 0,
+            events_per_day: 1,
+            clock: false,
+            sleep: false,
+            server_crashes: false,
+            others: false,
+        }
+    }
+
     pub(crate) fn any(dice: &mut Dice) -> Self {
         Self {
             start_faults: dice.pick(&[0, 50, 200, 500]),

@@ -22,7 +22,7 @@ use crate::{
     api::{Api, Millis, instant},
     faults::{Answer, Dice, Effect, Fate, GRACE_MS, Profile, REQUEST_TIMEOUT_MS},
     files::{self, File},
-    invariants::{Ledger, Verdict, ensure},
+    invariants::{INSTANCE, Ledger, Verdict, ensure},
 };
 
 const MINUTE: Millis = 60_000;
@@ -252,6 +252,20 @@ impl World {
 
     /// A life of some days, and then calm, in which everything must come to its end.
     pub(crate) fn live(&mut self) -> Verdict {
+        let days = self.dice.range(1, 3);
+        self.live_for(days)
+    }
+
+    /// A thousand schedules of one day's cadence and more, few faults, a kill a week.
+    pub(crate) fn year(seed: u64) -> Self {
+        let mut world = Self::new(seed, Mistake::None, false);
+        world.profile = Profile::calm();
+        world.file = File::thousand(&mut world.dice, world.t);
+        world.note_policies();
+        world
+    }
+
+    pub(crate) fn live_for(&mut self, days: i64) -> Verdict {
         tell!(
             self,
             "seed {}: {:?}, tags {}, {} schedules",
@@ -260,7 +274,6 @@ impl World {
             self.api.tags,
             self.file.schedules.len()
         );
-        let days = self.dice.range(1, 3);
         let end = self.t + days * DAY;
         for _ in 0..days * self.profile.events_per_day {
             let at = self.t + self.dice.range(0, days * DAY);
@@ -444,7 +457,7 @@ impl World {
             .map(|known| (known.id.clone(), files::timetable(&known.definition)))
             .collect();
         let engine = Engine::new(Options {
-            instance: Instance::new("sim").unwrap(),
+            instance: Instance::new(INSTANCE).unwrap(),
             launches_in_flight_max: LAUNCHES_IN_FLIGHT_MAX,
             launches_per_second_max: Some(3),
             fires: true,
@@ -725,11 +738,7 @@ impl World {
 
     /// One occurrence, one run. Runs that never ran do not count: the server died, or refused, while it made them.
     fn once(&self, key: &OccurrenceKey, id: &RunId) -> Verdict {
-        let runs = self.api.runs.iter().filter(|run| !run.never_ran);
-        let of: Vec<&RunId> = runs
-            .filter(|run| run.asked_by.as_ref().is_some_and(|(asked, _)| asked == key))
-            .map(|run| &run.id)
-            .collect();
+        let of: Vec<&RunId> = self.api.asked_for(key).filter(|run| !run.never_ran).map(|run| &run.id).collect();
         // What the server leaves unknowable: a run that does not show its tag is known by the time of its making only, and means
         // nothing where our clock is wrong by more than the two are allowed to differ.
         let untagged = |id: &&RunId| self.api.run(id).is_some_and(|run| run.tag_seen_from > self.t);
