@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, demo, exit, history, next, run, sandbox, show, trigger};
+use super::{audit, backfill, check, demo, exit, history, next, pause, run, sandbox, show, trigger};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -95,6 +95,14 @@ pub enum Command {
     Show(show::ShowArgs),
     /// Start a schedule's workflow now; it is recorded as manual
     Trigger(trigger::TriggerArgs),
+    /// Start occurrences of the past, once each
+    Backfill(backfill::BackfillArgs),
+    /// Do not start a schedule for a while, without editing the file
+    Pause(pause::PauseArgs),
+    /// Let a paused schedule go on
+    Resume(pause::ResumeArgs),
+    /// Prove that every occurrence is accounted for, or list what is not
+    Audit(audit::AuditArgs),
     /// Serve a small Skyvern look-alike on loopback, for trying things out
     Sandbox(sandbox::SandboxArgs),
     /// See the main job done on a built-in look-alike server: needs no key, no file, no network

@@ -26,7 +26,13 @@ pub mod next;
 pub mod history;
 pub mod show;
 
+mod request;
 pub mod trigger;
+
+pub mod backfill;
+pub mod pause;
+
+pub mod audit;
 
 pub mod demo;
 pub mod sandbox;
@@ -58,6 +64,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::History(args) => history::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Trigger(args) => trigger::run(&args, context),
+        Command::Backfill(args) => backfill::run(&args, context),
+        Command::Pause(args) => pause::pause(&args, context),
+        Command::Resume(args) => pause::resume(&args, context),
+        Command::Audit(args) => audit::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
     };

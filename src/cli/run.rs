@@ -9,6 +9,8 @@ use crate::{
     config::{Config, Problem},
     daemon::{self, DaemonError, Setup},
     history::HistoryError,
+    schedule::template::Secrets,
+    secret::Secret,
 };
 
 const AFTER_HELP: &str = "\
@@ -36,7 +38,7 @@ pub fn run(_args: &RunArgs, context: &mut Context) -> Result<Exit, CliError> {
     let setup = setup(load(context)?, context)?;
     let (file, state) = (setup.config.path.display().to_string(), setup.state_dir.display().to_string());
     tracing::info!(file, state, schedules = setup.config.schedules.len(), "skycron {}", env!("CARGO_PKG_VERSION"));
-    daemon::serve(setup).map_err(cli_error)?;
+    daemon::serve(&setup).map_err(cli_error)?;
     tracing::info!("stopped in order");
     Ok(Exit::Done)
 }
@@ -62,9 +64,26 @@ pub fn load(context: &mut Context) -> Result<Config, CliError> {
 /// The key is not there or is none.
 pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
     let api_key = config.settings.api.api_key.resolve(&context.environment).map_err(problem)?;
+    let secrets =
+        config.settings.secrets.iter().map(|(name, source)| {
+            Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?))
+        });
+    let secrets = secrets.collect::<Result<_, CliError>>()?;
+    with_key(config, context, api_key, secrets)
+}
+
+/// The same for what sends nothing, and so needs no key.
+///
+/// # Errors
+/// There is no place for the history.
+pub fn setup_without_key(config: Config, context: &Context) -> Result<Setup, CliError> {
+    with_key(config, context, Secret::new("not-needed".to_owned()), Secrets::new())
+}
+
+fn with_key(config: Config, context: &Context, api_key: Secret, secrets: Secrets) -> Result<Setup, CliError> {
     let state_dir = context.state_dir()?;
     let (environment, clock) = (context.environment.clone(), Arc::new(context.clock));
-    Ok(Setup { config, environment, api_key, state_dir, clock })
+    Ok(Setup { config, environment, api_key, secrets, state_dir, clock })
 }
 
 fn problem(problem: Problem) -> CliError {

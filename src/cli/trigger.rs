@@ -1,7 +1,5 @@
 //! `skycron trigger`: starts one now, recorded as manual. Through the daemon where one runs, else by itself.
 
-use std::{io, path::Path, time::Duration};
-
 use clap::Args;
 use serde_json::{Map, Value};
 
@@ -12,20 +10,10 @@ use super::{
     exit::Exit,
     log,
     output::Tone,
-    run::{cli_error, history_error, load, setup},
+    request::{ask, schedule_id, wait_for},
+    run::load,
 };
-use crate::{
-    daemon::{
-        self,
-        control::{Answer, Request, ask},
-    },
-    engine::Status,
-    history::{HistoryError, HistoryRow, Reader},
-    ids::OccurrenceKey,
-};
-
-/// Between two looks at the history while waiting for a daemon to do it.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use crate::{daemon::control::Request, engine::Status, history::HistoryRow};
 
 const AFTER_HELP: &str = "\
 It starts whatever the overlap rule, a pause or `enabled = false` say: those are about the timetable. A daemon that
@@ -63,23 +51,10 @@ pub fn run(args: &TriggerArgs, context: &mut Context) -> Result<Exit, CliError> 
     log::start(context, "warn")?;
     let parameters = parameters(&args.parameters)?;
     let config = load(context)?;
-    let schedule = match config.schedule(&args.schedule) {
-        Ok(schedule) => schedule.id.clone(),
-        Err(nearest) => {
-            let error = CliError::usage(format!("{} has no schedule {:?}", config.path.display(), args.schedule));
-            return Err(match nearest {
-                Some(nearest) => error.hint(format!("did you mean {nearest:?}?")),
-                None => error,
-            });
-        }
-    };
-    let state_dir = context.state_dir()?;
-    let request = Request::Trigger { schedule: schedule.to_string(), parameters: parameters.clone() };
-    let key = match ask_daemon(&state_dir, &request)? {
-        Some(key) => key,
-        None => daemon::start_one(setup(config, context)?, &schedule, parameters, args.wait).map_err(cli_error)?,
-    };
-    let row = wait_for(&state_dir, &key, args.wait)?;
+    let schedule = schedule_id(&config, &args.schedule)?.to_string();
+    let keys = ask(context, config, Request::Trigger { schedule, parameters }, args.wait)?;
+    let key = keys.first().ok_or_else(|| CliError::new(Exit::Bad, "no occurrence came of it"))?;
+    let row = wait_for(&context.state_dir()?, key, args.wait)?;
     show(&row, context)?;
     Ok(exit_of(&row))
 }
@@ -95,36 +70,6 @@ fn parameters(given: &[String]) -> Result<Map<String, Value>, CliError> {
             Ok((key.to_owned(), serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))))
         })
         .collect()
-}
-
-/// The occurrence that a running daemon made; `None`: no daemon runs here.
-fn ask_daemon(state_dir: &Path, request: &Request) -> Result<Option<OccurrenceKey>, CliError> {
-    let failed = |error: io::Error| CliError::new(Exit::Bad, "the daemon did not answer").source(error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    match runtime.block_on(ask(state_dir, request)) {
-        Ok(Answer::Done { occurrence }) => match occurrence.and_then(|key| key.parse().ok()) {
-            Some(key) => Ok(Some(key)),
-            None => Err(CliError::new(Exit::Bad, "the daemon's answer names no occurrence")),
-        },
-        Ok(Answer::Error { message }) => Err(CliError::usage(format!("the daemon refused: {message}"))
-            .hint("the daemon goes by the file as it last read it: reload it (SIGHUP) after a change")),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// The row, once its start is decided, or (`whole`) its run is over.
-fn wait_for(state_dir: &Path, key: &OccurrenceKey, whole: bool) -> Result<HistoryRow, CliError> {
-    let reader = Reader::open(state_dir).map_err(history_error)?;
-    loop {
-        let missing = || history_error(HistoryError::Missing { what: "row", name: key.to_string() });
-        let row = reader.occurrence(key).map_err(history_error)?.ok_or_else(missing)?.row;
-        let decided = !matches!(row.status, Status::Pending | Status::Launching);
-        if decided && !(whole && row.status.is_open()) {
-            return Ok(row);
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
 }
 
 fn show(row: &HistoryRow, context: &mut Context) -> Result<(), CliError> {
@@ -148,7 +93,8 @@ fn show(row: &HistoryRow, context: &mut Context) -> Result<(), CliError> {
     Ok(())
 }
 
-fn exit_of(row: &HistoryRow) -> Exit {
+/// How a command that started this ends.
+pub(super) fn exit_of(row: &HistoryRow) -> Exit {
     match row.status {
         Status::Pending | Status::Launching | Status::Running | Status::Completed => Exit::Done,
         Status::Missed | Status::Unknown => Exit::Api,

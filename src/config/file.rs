@@ -14,6 +14,7 @@ use super::{
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
     schedule::{self, RawDefaults, Seen},
+    secrets::{self, RawSecrets},
     settings::Settings,
     timetable::{CronCache, Rules},
     zone_cache::ZoneCache,
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     ids::Instance,
     schedule::{Schedule, Zone},
+    secret::Secret,
 };
 
 shape! {
@@ -32,6 +34,7 @@ shape! {
         min_interval: Duration,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
+        secrets: RawSecrets,
         defaults: Nested<RawDefaults>,
         schedule: Schedules,
     }
@@ -77,7 +80,7 @@ pub(super) struct Checked {
 
 /// Reads a text. What could be read is there beside the problems; it counts only if none of them is an error.
 pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading<'_>) -> Checked {
-    hide_unquoted_keys(reading);
+    hide_misplaced_keys(reading);
     let (tree, errors) = DeTable::parse_recoverable(reading.text);
     for error in errors {
         let end = reading.text.len();
@@ -97,6 +100,8 @@ pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
     let mut rules =
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
+    // Templates are tried out with a stand-in for every secret: what is in them is not read here.
+    reading.secrets = settings.secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
     let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }
@@ -145,6 +150,7 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
         },
+        secrets: secrets::check(raw.secrets.as_ref(), path, reading),
     }
 }
 
@@ -170,13 +176,13 @@ fn min_interval(raw: Option<&At<Duration>>, reading: &mut Reading<'_>) -> Durati
     duration(raw, MIN_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS, 366 * DAY_SECONDS, reading)
 }
 
-/// A key that stands without quotes is no TOML, and the line would be shown with the syntax error.
-fn hide_unquoted_keys(reading: &mut Reading<'_>) {
+/// What follows `api_key` on its line may be the key itself, in a form that is not TOML: then nothing reads it as a value,
+/// and the line would be shown with the syntax error.
+fn hide_misplaced_keys(reading: &mut Reading<'_>) {
     let text = reading.text;
-    for (at, _) in text.match_indices("api_key") {
+    for (at, word) in text.match_indices("api_key") {
         let line_end = text[at..].find('\n').map_or(text.len(), |length| at + length);
-        let Some(equals) = text[at..line_end].find('=') else { continue };
-        let value = text[at + equals + 1..line_end].trim_start();
+        let value = text[at + word.len()..line_end].trim_start_matches(['=', ':', ' ', '\t', '"', '\'']);
         if !value.is_empty() && !value.starts_with('{') {
             reading.hide(&(line_end - value.len()..line_end));
         }

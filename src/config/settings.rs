@@ -1,6 +1,6 @@
 //! The checked values of the file that are not schedules. Values and defaults only.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use url::Url;
 
@@ -20,6 +20,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// `[history]`.
     pub history: HistorySettings,
+    /// `[secrets]`: where the secrets are that templates speak of.
+    pub secrets: BTreeMap<String, ApiKeySource>,
 }
 
 /// How the API is used.
@@ -45,6 +47,9 @@ pub struct ApiSettings {
     pub poll_interval: Duration,
     /// Between two looks at an old one.
     pub poll_interval_max: Duration,
+    /// How long after a start without a clear answer its request may still become a run: a proxy may hold it, and a busy
+    /// server waits before it begins. Until then, a run that is not found proves nothing.
+    pub settle_grace: Duration,
 }
 
 /// Where the API key is.

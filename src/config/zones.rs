@@ -187,8 +187,6 @@ impl ZoneSource {
             return known.clone();
         }
         let zone = match &self.system {
-            // Nothing of the machine's, not even a name.
-            _ if system && self.choice == ZoneRulesChoice::Bundled => Ok(None),
             Some(files) if system => files.zone(name),
             None if system => Ok(None),
             _ => Ok(Zone::bundled(name)),
@@ -203,22 +201,20 @@ impl ZoneSource {
         let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
         let wanted = simple(name);
         let mut names: BTreeSet<String> = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name().to_owned()).collect();
-        if self.choice != ZoneRulesChoice::Bundled {
-            names.extend(self.system.iter().flat_map(System::names));
-        }
-        let (distance, nearest) = names
-            .into_iter()
-            .map(|known| {
-                let candidate = simple(&known);
-                let whole = 2 * strsim::damerau_levenshtein(&wanted, &candidate);
-                // The city alone is good too; a whole name that is as near is better.
-                let city = 2 * strsim::damerau_levenshtein(&last(&wanted), &last(&candidate)) + 1;
-                (whole.min(city), known)
-            })
-            .min_by_key(|(distance, known)| (*distance, known.len()))?;
+        names.extend(self.system.iter().flat_map(System::names));
         // Of a short name nothing is left after a slip: `PST` is not `EST`.
-        let slips = if name.len() > 4 { 1 + name.len() / 5 } else { 0 };
-        (distance <= 2 * slips + 1).then_some(nearest)
+        let slips = if wanted.len() > 4 { 1 + wanted.len() / 5 } else { 0 };
+        let city = last(&wanted);
+        let score = |known: &str| {
+            let candidate = simple(known);
+            let whole = strsim::damerau_levenshtein(&wanted, &candidate);
+            let of_city = strsim::damerau_levenshtein(&city, &last(&candidate));
+            // A whole name that is as near as another one's city is better.
+            let whole = (whole <= slips).then_some(2 * whole);
+            whole.into_iter().chain((of_city <= city.len() / 5).then_some(2 * of_city + 1)).min()
+        };
+        let scored = names.into_iter().filter_map(|known| Some((score(&known)?, known)));
+        scored.min_by_key(|(score, known)| (*score, known.len())).map(|(_, known)| known)
     }
 
     /// Whether the system's rules are in force.

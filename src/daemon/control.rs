@@ -38,6 +38,15 @@ pub enum Request {
         /// Parameters that replace the schedule's.
         parameters: Map<String, Value>,
     },
+    /// Start occurrences of the past, once each.
+    Backfill {
+        /// The schedule's id.
+        schedule: String,
+        /// From this instant on, itself included.
+        from: DateTime<Utc>,
+        /// Up to this instant, itself included.
+        to: DateTime<Utc>,
+    },
     /// Do not start a schedule's occurrences.
     Pause {
         /// The schedule's id.
@@ -60,8 +69,8 @@ pub enum Request {
 pub enum Answer {
     /// Done, and durable.
     Done {
-        /// The occurrence that came of it.
-        occurrence: Option<String>,
+        /// The occurrences that came of it.
+        occurrences: Vec<String>,
     },
     /// Not done.
     Error {

@@ -12,11 +12,11 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::{Clock, Stopwatch},
+    crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Request},
         log,
@@ -64,10 +64,10 @@ pub enum Input {
 pub enum Until {
     /// Only when it is told to.
     Stopped,
-    /// When this occurrence's start is decided one way or the other.
-    Launched(OccurrenceKey),
-    /// When this occurrence is over.
-    Ended(OccurrenceKey),
+    /// When it is decided of each of these whether it starts.
+    Launched(Vec<OccurrenceKey>),
+    /// When each of these is over.
+    Ended(Vec<OccurrenceKey>),
 }
 
 /// The loop and what it owns.
@@ -165,30 +165,17 @@ impl EventLoop {
         }
     }
 
-    /// Boots the engine with `boot`, triggers a schedule from inside this process, and answers with the occurrence's key once
-    /// its row is durable.
+    /// Boots the engine with `boot`, hands it a request from inside this process, and answers once what follows is durable.
     ///
     /// # Errors
-    /// As [`EventLoop::run`]; the inner error is the engine's refusal.
-    pub async fn boot_and_trigger(
-        &mut self,
-        boot: Event,
-        schedule: ScheduleId,
-        parameters: Map<String, Value>,
-    ) -> Result<Result<OccurrenceKey, String>, LoopError> {
+    /// As [`EventLoop::run`]; a refusal of the engine is an answer.
+    pub async fn boot_and_ask(&mut self, boot: Event, request: Request) -> Result<Answer, LoopError> {
         self.turn([boot]).await?;
-        let request = self.next_request();
         let (answer, mut answered) = oneshot::channel();
-        self.answers.insert(request, answer);
-        self.turn([Event::Trigger { request, schedule, parameters }]).await?;
+        self.input(Input::Asked(Asked { request, answer })).await?;
         loop {
             if let Ok(answer) = answered.try_recv() {
-                return Ok(match answer {
-                    Answer::Done { occurrence } => {
-                        occurrence.and_then(|key| key.parse().ok()).ok_or_else(|| "no occurrence came of it".to_owned())
-                    }
-                    Answer::Error { message } => Err(message),
-                });
+                return Ok(answer);
             }
             let committed = committed(&mut self.commits).await;
             self.done(committed)?;
@@ -200,6 +187,7 @@ impl EventLoop {
         let now = self.clock.now();
         let mut turn = Turn::default();
         if let Some(by) = self.clock_step(now) {
+            self.timer.forget();
             // Everything that was decided so far is asked about, also what is not durable yet: the answer comes after it.
             let ahead = if by < TimeDelta::zero() {
                 self.history.ahead(now).await.map_err(LoopError::History)?
@@ -217,13 +205,16 @@ impl EventLoop {
             return Ok(());
         }
         turn.changes.iter().for_each(log::change);
+        crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
         self.commits.push_back(Commit { durable, actions: turn.actions });
         Ok(())
     }
 
     fn done(&mut self, committed: Result<Vec<Action>, Arc<HistoryError>>) -> Result<(), LoopError> {
-        self.act(committed.map_err(LoopError::History)?);
+        let actions = committed.map_err(LoopError::History)?;
+        crash_point("after-commit");
+        self.act(actions);
         Ok(())
     }
 
@@ -233,7 +224,7 @@ impl EventLoop {
                 Action::Answer { request, result } => {
                     if let Some(answer) = self.answers.remove(&request) {
                         let _ = answer.send(match result {
-                            Ok(key) => Answer::Done { occurrence: key.map(|key| key.to_string()) },
+                            Ok(keys) => Answer::Done { occurrences: keys.iter().map(ToString::to_string).collect() },
                             Err(message) => Answer::Error { message },
                         });
                     }
@@ -274,14 +265,15 @@ impl EventLoop {
     fn reached(&self, until: &Until) -> bool {
         match until {
             Until::Stopped => false,
-            Until::Launched(key) => !self.engine.awaits_launch(key),
-            Until::Ended(key) => !self.engine.is_open(key),
+            Until::Launched(keys) => !keys.iter().any(|key| self.engine.awaits_launch(key)),
+            Until::Ended(keys) => !keys.iter().any(|key| self.engine.is_open(key)),
         }
     }
 
     /// Ends in order: nothing new is started, the answers to what was started are waited for, every row is made durable.
     /// Runs that are going are followed again by the next process.
     async fn stop(&mut self) -> Result<(), LoopError> {
+        crash_point("in-stop");
         self.turn([Event::Stop]).await?;
         let grace = tokio::time::sleep(self.stop_grace);
         tokio::pin!(grace);
@@ -321,12 +313,16 @@ async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, Arc<Hi
 
 fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Event, String> {
     let schedule = match &asked {
-        Request::Trigger { schedule, .. } | Request::Pause { schedule, .. } | Request::Resume { schedule } => {
+        Request::Trigger { schedule, .. }
+        | Request::Backfill { schedule, .. }
+        | Request::Pause { schedule, .. }
+        | Request::Resume { schedule } => {
             ScheduleId::new(schedule).map_err(|error| format!("the id {schedule:?} {error}"))?
         }
     };
     Ok(match asked {
         Request::Trigger { parameters, .. } => Event::Trigger { request, schedule, parameters },
+        Request::Backfill { from, to, .. } => Event::Backfill { request, schedule, from, to },
         Request::Pause { note, until, .. } => {
             Event::Pause { request, schedule, pause: Some(Pause { since: now, until, note }) }
         }

@@ -52,7 +52,7 @@ pub fn change(change: &Change) {
             match outcome {
                 AttemptOutcome::Started => tracing::info!(occurrence = %key, attempt = number, run_id, "started"),
                 outcome => {
-                    tracing::warn!(occurrence = %key, attempt = number, http_status, answer = message, "the start was {outcome}")
+                    tracing::warn!(occurrence = %key, attempt = number, http_status, answer = message, "the start was {outcome}");
                 }
             }
         }

@@ -10,4 +10,4 @@ mod service;
 pub mod signals;
 pub mod timer;
 
-pub use service::{DaemonError, Setup, serve, start_one};
+pub use service::{DaemonError, Setup, do_alone, serve};

@@ -10,7 +10,6 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -19,8 +18,9 @@ use crate::{
         Config, Environment, Problem, Problems, Settings, Severity,
         zones::{ZoneRulesChoice, ZoneSource},
     },
+    crash_point::crash_point,
     daemon::{
-        control::{Asked, Control},
+        control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         notify,
         signals::{Asks, SignalStream},
@@ -32,7 +32,7 @@ use crate::{
     },
     history::{History, HistoryError, HistoryOptions, Retention, Store},
     ids::{OccurrenceKey, ScheduleId},
-    schedule::{Schedule, Timetable},
+    schedule::{Schedule, Timetable, template::Secrets},
     secret::Secret,
     skyvern::{Client, ClientError, ClientOptions},
 };
@@ -43,9 +43,6 @@ const EVENTS_WAITING_MAX: usize = 4096;
 const INPUTS_WAITING_MAX: usize = 64;
 /// How long a stop waits for the answers to starts that are out, beyond the request's own time-out.
 const STOP_GRACE_SECONDS: u64 = 5;
-/// How long after a start without a clear answer its request may still become a run, beyond the request's own time-out: a
-/// proxy may hold it, and a busy server waits 20 seconds before it begins.
-const SETTLE_GRACE_SECONDS: u64 = 60;
 /// How often old rows are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
@@ -57,6 +54,8 @@ pub struct Setup {
     pub environment: Environment,
     /// The API key.
     pub api_key: Secret,
+    /// What templates may speak of.
+    pub secrets: Secrets,
     /// Where the history and the control socket are.
     pub state_dir: PathBuf,
     /// The clock.
@@ -99,16 +98,16 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 ///
 /// # Errors
 /// It could not start (nothing was changed), or could not go on (what was under way is in the history as it is).
-pub fn serve(setup: Setup) -> Result<(), DaemonError> {
+pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
     block_on(async {
-        let mut parts = Parts::assemble(&setup, true)?;
+        let mut parts = Parts::assemble(setup, true)?;
         let control = Control::listen(&setup.state_dir).map_err(system("listening on the control socket"))?;
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
         let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
-        let boot = parts.boot(&setup);
-        let reloader = Reloader::new(&setup);
+        let boot = parts.boot(setup);
+        let reloader = Reloader::new(setup);
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(reloader)));
         let history = Arc::clone(&parts.history);
         tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
@@ -119,29 +118,25 @@ pub fn serve(setup: Setup) -> Result<(), DaemonError> {
     })
 }
 
-/// Starts one schedule now, without a daemon, and returns once its start is decided, or (`wait`) its run is over. What came of
-/// it is in the history.
+/// Does what a person asked for, without a daemon, and returns once each occurrence that came of it is decided (it started,
+/// or it did not), or (`wait`) over. What came of it is in the history.
 ///
 /// # Errors
 /// As [`serve`]; the lock is held by a daemon ([`HistoryError::Locked`]) among them.
-pub fn start_one(
-    setup: Setup,
-    schedule: &ScheduleId,
-    parameters: Map<String, Value>,
-    wait: bool,
-) -> Result<OccurrenceKey, DaemonError> {
+pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<OccurrenceKey>, DaemonError> {
     block_on(async {
-        let mut parts = Parts::assemble(&setup, false)?;
+        let mut parts = Parts::assemble(setup, false)?;
         let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         tokio::spawn(heed(signals, parts.inputs.clone(), None));
-        let boot = parts.boot(&setup);
-        let mut key = Err(DaemonError::Refused("the start was not asked for".to_owned()));
+        let boot = parts.boot(setup);
+        let mut done = Ok(Vec::new());
         let result = async {
-            match parts.event_loop.boot_and_trigger(boot, schedule.clone(), parameters).await? {
-                Err(why) => key = Err(DaemonError::Refused(why)),
-                Ok(made) => {
-                    let until = if wait { Until::Ended(made.clone()) } else { Until::Launched(made.clone()) };
-                    key = Ok(made);
+            match parts.event_loop.boot_and_ask(boot, request).await? {
+                Answer::Error { message } => done = Err(DaemonError::Refused(message)),
+                Answer::Done { occurrences } => {
+                    let keys: Vec<OccurrenceKey> = occurrences.iter().filter_map(|key| key.parse().ok()).collect();
+                    done = Ok(keys.clone());
+                    let until = if wait { Until::Ended(keys) } else { Until::Launched(keys) };
                     parts.event_loop.go_on(&until).await?;
                 }
             }
@@ -149,7 +144,7 @@ pub fn start_one(
         }
         .await;
         parts.close(result).await?;
-        key
+        done
     })
 }
 
@@ -178,17 +173,26 @@ impl Parts {
             ..HistoryOptions::default()
         };
         let store = Store::open(&setup.state_dir, &options)?;
+        crash_point("before-memory");
         let memory = store.memory()?;
         let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
+        crash_point("after-memory");
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
         let patience = Patience {
             poll_interval: settings.api.poll_interval,
             poll_interval_max: settings.api.poll_interval_max,
-            settle_grace: settings.api.request_timeout + Duration::from_secs(SETTLE_GRACE_SECONDS),
+            settle_grace: settings.api.settle_grace,
         };
-        let dispatcher = Dispatcher::new(client, Arc::clone(&setup.clock), setup.state_dir.clone(), patience, told);
+        let dispatcher = Dispatcher::new(
+            client,
+            Arc::clone(&setup.clock),
+            setup.state_dir.clone(),
+            patience,
+            setup.secrets.clone(),
+            told,
+        );
         let engine = Engine::new(Options {
             instance: settings.instance.clone(),
             launches_in_flight_max: settings.api.launches_in_flight_max as usize,
@@ -221,6 +225,7 @@ impl Parts {
     async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
         drop(event_loop);
+        crash_point("before-close");
         // Pruning may still hold it; then the thread ends by itself.
         let closed = match Arc::try_unwrap(history) {
             Ok(history) => history.close().await,
@@ -324,6 +329,7 @@ impl Reloader {
         notify::reloading();
         let event = match Config::load(&self.path, &self.environment) {
             Ok(config) => {
+                crash_point("in-reload");
                 if config.settings != self.settings {
                     tracing::warn!(
                         "settings outside the schedules changed in the file: they take effect at the next start"

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::{Stopwatch, delta},
+    crash_point::crash_point,
     dispatch::Shared,
     engine::{
         Event,
@@ -24,10 +25,14 @@ const PAGES_MAX: u32 = 20;
 impl Shared {
     pub(super) async fn settle(&self, settle: Settle) {
         let key = settle.key.clone();
+        // What was sent had its templates filled in; a template that fails now was not sent then.
+        let parameters = settle.asked.as_ref().and_then(|(schedule, parameters)| {
+            self.rendered(&key, schedule, parameters).ok().map(|(parameters, _)| parameters)
+        });
         // The wall clock may be set meanwhile, and a step forward must not end the grace early: it is read once, and the
         // monotonic one counts on from there.
         let (begun, watch) = (self.clock.now(), Stopwatch::start());
-        let mut inquiry = Inquiry::new(settle.clone(), begun, delta(self.patience.settle_grace));
+        let mut inquiry = Inquiry::new(&settle, parameters, begun, delta(self.patience.settle_grace));
         loop {
             if self.over() {
                 return;
@@ -35,6 +40,7 @@ impl Shared {
             let now = begun + delta(watch.elapsed());
             let seen = match inquiry.step(now) {
                 Step::Conclude(verdict) => {
+                    crash_point("settled");
                     self.tell(Event::Settled { key, verdict }).await;
                     return;
                 }
@@ -55,6 +61,7 @@ impl Shared {
                 tracing::warn!(occurrence = %key, %error, hint = error.hint, "its run cannot be looked for yet");
                 Seen::Failed(error.message)
             });
+            crash_point("in-settle");
             inquiry.saw(now, seen);
         }
     }

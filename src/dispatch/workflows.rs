@@ -22,7 +22,10 @@ const WORKFLOWS_MAX: usize = 10_000;
 
 /// Names of the parameters that each workflow declares, and when that was read.
 #[derive(Debug, Default)]
-pub(super) struct Workflows(Mutex<HashMap<WorkflowId, (DateTime<Utc>, Vec<String>)>>);
+pub(super) struct Workflows(Mutex<HashMap<WorkflowId, Declared>>);
+
+/// When it was read, and the names.
+type Declared = (DateTime<Utc>, Vec<String>);
 
 impl Workflows {
     fn get(&self, id: &WorkflowId, now: DateTime<Utc>) -> Option<Vec<String>> {

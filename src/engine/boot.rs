@@ -37,10 +37,15 @@ impl Engine {
         turn: &mut Turn,
     ) {
         if !self.options.fires {
-            let seen: BTreeSet<&ScheduleId> = memory.schedules.iter().map(|known| &known.id).collect();
+            let mut known: BTreeMap<ScheduleId, ScheduleMemory> =
+                memory.schedules.into_iter().map(|known| (known.id.clone(), known)).collect();
             for schedule in schedules {
-                let (id, unseen) = (schedule.id.clone(), !seen.contains(&schedule.id));
-                self.entries.insert(id, Entry { unseen, ..Entry::new(schedule, now) });
+                let id = schedule.id.clone();
+                let entry = match known.remove(&id) {
+                    Some(known) => Entry { pause: known.pause, ..Entry::new(schedule, known.accounted_through) },
+                    None => Entry { unseen: true, ..Entry::new(schedule, now) },
+                };
+                self.entries.insert(id, entry);
             }
             return;
         }
@@ -139,7 +144,7 @@ impl Engine {
         why: &str,
         turn: &mut Turn,
     ) {
-        let Some(timetable) = former.filter(|_| known.definition.enabled) else { return };
+        let Some(timetable) = former else { return };
         let (id, workflow_id) = (&known.id, &known.workflow_id);
         self.record_dropped(
             now,
@@ -155,9 +160,15 @@ impl Engine {
             let before = tried.first().map(|tried| timetable.previous_before(*tried).unwrap_or(first).max(first));
             let last = before.unwrap_or(last);
             if tried.first() != Some(&first) {
-                let detail = format!("it was not started when it was due, {} ago, and {why} since", span(now - last));
+                let (status, reason) = if known.definition.enabled {
+                    let detail =
+                        format!("it was not started when it was due, {} ago, and {why} since", span(now - last));
+                    (status, Reason::new(ReasonCode::Superseded, detail))
+                } else {
+                    (Status::Skipped, Reason::new(ReasonCode::Disabled, "enabled = false"))
+                };
                 let stretch = Stretch { id, workflow_id, timetable, first, last };
-                self.record_stretch(now, &stretch, status, &Reason::new(ReasonCode::Superseded, detail), turn);
+                self.record_stretch(now, &stretch, status, &reason, turn);
             }
             next = timetable.next_after(last);
         }

@@ -11,7 +11,7 @@ use crate::{
     engine::{
         Action, CATCH_UP_RUNS_MAX, Change, Engine, Entry, ON_TIME_SECONDS_MAX, Reason, ReasonCode, Status, Trigger,
         Turn,
-        change::NewOccurrence,
+        change::{NewOccurrence, Pause},
         fire_at,
         flight::{Admission, Stage, start_by},
         span,
@@ -34,7 +34,7 @@ impl Engine {
             return;
         }
         let schedule = Arc::clone(&entry.schedule);
-        let accounted_through = entry.accounted_through;
+        let (accounted_through, pause) = (entry.accounted_through, entry.pause.clone());
         let first = due.scheduled_for;
         let tried = self.tried_ahead(id, first, now);
         let mut last = self.last_due(&schedule, first, now);
@@ -44,14 +44,15 @@ impl Engine {
         }
 
         self.record_dropped(now, &Stretch::of(&schedule, accounted_through, last), turn);
-        if tried.first() == Some(&first) {
-            // It has its row, from when the clock was ahead.
-        } else if let Some(pause) = entry.pause.clone() {
-            let note = pause.note.map_or_else(String::new, |note| format!(" ({note})"));
-            let reason = Reason::new(ReasonCode::Paused, format!("paused since {}{note}", rfc3339(pause.since)));
-            self.record_stretch(now, &Stretch::of(&schedule, first, last), Status::Skipped, &reason, turn);
-        } else {
-            self.start_or_record(now, &schedule, (first, last), turn);
+        // What was tried while the clock was ahead has its row.
+        if tried.first() != Some(&first) {
+            let to_start = match &pause {
+                Some(pause) => self.record_paused(now, &schedule, pause, (first, last), turn),
+                None => Some((first, last)),
+            };
+            if let Some(stretch) = to_start {
+                self.start_or_record(now, &schedule, stretch, turn);
+            }
         }
         self.forget_tried_ahead(id, last);
         if let Some(entry) = self.entries.get_mut(id) {
@@ -71,6 +72,42 @@ impl Engine {
             last
         };
         last.max(first)
+    }
+
+    /// Records what a pause keeps from starting, and what passed before it while nothing could fire; answers with what was
+    /// due after its end.
+    pub(super) fn record_paused(
+        &mut self,
+        now: DateTime<Utc>,
+        schedule: &Schedule,
+        pause: &Pause,
+        (first, last): (DateTime<Utc>, DateTime<Utc>),
+        turn: &mut Turn,
+    ) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let moment = TimeDelta::milliseconds(1);
+        let timetable = &schedule.timetable;
+        if first < pause.since
+            && let Some(before) = timetable.previous_before(pause.since.min(last + moment))
+        {
+            let detail = format!(
+                "nothing could fire when it was due, {} ago, and the schedule is paused now",
+                span(now - before)
+            );
+            let reason = Reason::new(ReasonCode::Late, detail);
+            self.record_stretch(now, &Stretch::of(schedule, first, before), Status::Missed, &reason, turn);
+        }
+        let end = pause.until.filter(|until| *until < last);
+        let paused_first = if first < pause.since { timetable.next_after(pause.since - moment) } else { Some(first) };
+        let paused_last = end.map_or(Some(last), |end| timetable.previous_before(end + moment));
+        if let (Some(from), Some(to)) = (paused_first, paused_last)
+            && from <= to
+        {
+            let note = pause.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
+            let reason = Reason::new(ReasonCode::Paused, format!("paused since {}{note}", rfc3339(pause.since)));
+            self.record_stretch(now, &Stretch::of(schedule, from, to), Status::Skipped, &reason, turn);
+        }
+        let after = timetable.next_after(end?.max(pause.since - moment)).filter(|after| *after <= last)?;
+        Some((after.max(first), last))
     }
 
     fn start_or_record(
@@ -140,13 +177,22 @@ impl Engine {
                 .iter()
                 .chain(&entry.live)
                 .any(|key| self.flights.get(key).is_some_and(|flight| flight.trigger == Trigger::CatchUp));
-        let admission = admission(entry, schedule, trigger, backlog);
+        let behind_backfill = self.only_backfill_is_live(entry);
+        let admission = admission(entry, schedule, trigger, backlog, behind_backfill);
         let key = self.key(&schedule.id, scheduled_for, String::new());
         let until = start_by(trigger, schedule, scheduled_for);
         if schedule.policies.overlap == Overlap::CancelRunning && matches!(admission, Admission::Wait(_)) {
             self.make_room(now, &key, turn);
         }
         self.open(now, key, schedule, trigger, admission, until, None, turn);
+    }
+
+    /// Whether everything that is live of a schedule was asked for by a person, as a backfill: that keeps what is due by the
+    /// timetable waiting, but not from starting.
+    fn only_backfill_is_live(&self, entry: &Entry) -> bool {
+        let of_backfill =
+            |key: &OccurrenceKey| self.flights.get(key).is_some_and(|flight| flight.trigger == Trigger::Backfill);
+        !entry.live.is_empty() && entry.live.iter().all(of_backfill) && entry.waiting.front().is_none_or(of_backfill)
     }
 
     /// `cancel_running`: the live ones are cancelled, and one that waits already is superseded.
@@ -252,11 +298,12 @@ impl<'a> Stretch<'a> {
 }
 
 /// What the overlap rule says to one more occurrence.
-fn admission(entry: &Entry, schedule: &Schedule, trigger: Trigger, backlog: bool) -> Admission {
+fn admission(entry: &Entry, schedule: &Schedule, trigger: Trigger, backlog: bool, behind_backfill: bool) -> Admission {
     let Some(live) = entry.live_one() else { return Admission::Start };
     let blocked = || Reason::new(ReasonCode::Overlap, format!("{live} is still going"));
     match schedule.policies.overlap {
         Overlap::Allow => Admission::Start,
+        _ if behind_backfill => Admission::Wait(blocked()),
         // What `catch_up = "all"` asks for is started one after the other, whatever the overlap rule says to single ones.
         _ if trigger == Trigger::CatchUp && schedule.policies.catch_up == CatchUp::All => Admission::Wait(blocked()),
         _ if backlog && entry.waiting.len() < CATCH_UP_RUNS_MAX => Admission::Wait(blocked()),

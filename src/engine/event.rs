@@ -87,6 +87,17 @@ pub enum Event {
         /// Parameters that replace the schedule's, one by one.
         parameters: Map<String, Value>,
     },
+    /// A person asks for occurrences of the past.
+    Backfill {
+        /// To be given back with the answer.
+        request: RequestId,
+        /// The schedule.
+        schedule: ScheduleId,
+        /// From this instant on, itself included.
+        from: DateTime<Utc>,
+        /// Up to this instant, itself included; not later than now.
+        to: DateTime<Utc>,
+    },
     /// A person pauses a schedule, or (`None`) lets it go on.
     Pause {
         /// To be given back with the answer.
@@ -188,8 +199,8 @@ pub enum Action {
     Answer {
         /// Which question.
         request: RequestId,
-        /// The occurrence that came of it, if one did; or why not.
-        result: Result<Option<OccurrenceKey>, String>,
+        /// The occurrences that came of it; or why none did.
+        result: Result<Vec<OccurrenceKey>, String>,
     },
 }
 
@@ -213,8 +224,9 @@ pub struct Settle {
     pub key: OccurrenceKey,
     /// Whose runs to look through.
     pub workflow_id: WorkflowId,
-    /// What it was started with, where that is still known: for servers that cannot search by tag.
-    pub parameters: Option<Map<String, Value>>,
+    /// Its schedule, where that is still there, and the parameters before their templates were filled in: for servers that
+    /// cannot search by tag.
+    pub asked: Option<(Arc<Schedule>, Map<String, Value>)>,
     /// Whether it was surely started with these: after a restart, the file may say something else than it did then.
     pub parameters_are_sure: bool,
     /// When its first attempt began; a run made earlier is another's.

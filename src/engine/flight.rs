@@ -81,6 +81,8 @@ impl Flight {
 pub(super) fn start_by(trigger: Trigger, schedule: &Schedule, from: DateTime<Utc>) -> DateTime<Utc> {
     let window = match trigger {
         Trigger::Manual => TimeDelta::seconds(MANUAL_WINDOW_SECONDS_MAX),
+        // A backfill is about the past, and takes as long as it takes.
+        Trigger::Backfill => return DateTime::<Utc>::MAX_UTC,
         _ => delta(schedule.policies.catch_up_window),
     };
     from.checked_add_signed(window).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -153,7 +155,15 @@ impl Engine {
             Admission::Start => self.make_ready(now, &key),
             _ => {
                 if let Some(entry) = self.entries.get_mut(&key.schedule) {
-                    entry.waiting.push_back(key);
+                    // What is due by the timetable goes before what a backfill still has to do.
+                    let behind = |waiting: &OccurrenceKey| {
+                        self.flights.get(waiting).is_none_or(|flight| flight.trigger != Trigger::Backfill)
+                    };
+                    let place = match trigger {
+                        Trigger::Backfill => entry.waiting.len(),
+                        _ => entry.waiting.iter().rposition(behind).map_or(0, |last| last + 1),
+                    };
+                    entry.waiting.insert(place, key);
                 }
             }
         }

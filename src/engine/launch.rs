@@ -183,7 +183,7 @@ impl Engine {
         let settle = Settle {
             key: key.clone(),
             workflow_id: flight.workflow_id.clone(),
-            parameters: flight.run_parameters(),
+            asked: flight.schedule.clone().zip(flight.run_parameters()),
             parameters_are_sure: !from_before,
             since: flight.first_attempt_at.unwrap_or(now),
             last_attempt_at: flight.last_attempt_at.unwrap_or(now),

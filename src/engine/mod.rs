@@ -12,6 +12,7 @@
 //! - An occurrence is in `flights` exactly as long as its row is open.
 //! - A start without a clear answer is never repeated before it was looked for.
 
+pub mod audit;
 mod boot;
 pub mod change;
 mod due;
@@ -55,6 +56,8 @@ use flight::Flight;
 pub const ON_TIME_SECONDS_MAX: i64 = 60;
 /// With `catch_up = "all"`, at most this many of the passed occurrences of a schedule are started; older ones are `missed`.
 pub const CATCH_UP_RUNS_MAX: usize = 100;
+/// One backfill starts at most this many occurrences.
+pub const BACKFILL_RUNS_MAX: u64 = 1000;
 /// A manual start is tried again only if the server named a wait, and only this long after the command.
 pub const MANUAL_WINDOW_SECONDS_MAX: i64 = 60;
 
@@ -171,6 +174,7 @@ impl Engine {
             Event::Trigger { request, schedule, parameters } => {
                 self.trigger(now, request, &schedule, parameters, turn);
             }
+            Event::Backfill { request, schedule, from, to } => self.backfill(now, request, &schedule, (from, to), turn),
             Event::Pause { request, schedule, pause } => self.pause(now, request, &schedule, pause, turn),
             Event::ClockStepped { by, ahead } => self.clock_stepped(now, by, ahead, turn),
             Event::Stop => {

@@ -114,7 +114,8 @@ fn done(action: &Action) -> String {
         Action::Follow { key, run_id, .. } => format!("> follow {} {run_id}", short(key)),
         Action::Cancel { key, run_id } => format!("> cancel {} {run_id}", short(key)),
         Action::Answer { result, .. } => match result {
-            Ok(key) => format!("> answer {}", key.as_ref().map_or_else(|| "done".to_owned(), short)),
+            Ok(keys) if keys.is_empty() => "> answer done".to_owned(),
+            Ok(keys) => format!("> answer {}", keys.iter().map(short).collect::<Vec<_>>().join(", ")),
             Err(why) => format!("> answer no: {why}"),
         },
     }
@@ -563,13 +564,14 @@ fn manual_starts() {
     };
     play.event("13:10", trigger("nightly")).expect("> answer no: there is no schedule nightly");
     play.event("13:10", trigger("daily")).expect(
-        "daily@13:10#manual-0-7 manual pending
-         daily@13:10#manual-0-7 attempt 1
-         > answer daily@13:10#manual-0-7
-         > launch daily@13:10#manual-0-7",
+        "daily@13:10#manual-20261102T131000000-7 manual pending
+         daily@13:10#manual-20261102T131000000-7 attempt 1
+         > answer daily@13:10#manual-20261102T131000000-7
+         > launch daily@13:10#manual-20261102T131000000-7",
     );
     // A person is told at once that it did not work.
-    play.not_started("13:10:01", "daily@13:10#manual-0-7", 1).expect("daily@13:10#manual-0-7 missed (not_started)");
+    play.not_started("13:10:01", "daily@13:10#manual-20261102T131000000-7", 1)
+        .expect("daily@13:10#manual-20261102T131000000-7 missed (not_started)");
 }
 
 /// Without its schedule a row has nothing to belong to, and where nothing fires no boot has put one there.
@@ -580,10 +582,10 @@ fn manual_start_of_a_schedule_that_no_daemon_has_seen() {
         schedule: ScheduleId::new("daily").unwrap(),
         parameters: serde_json::Map::new(),
     };
-    let started = "daily@13:10#manual-0-7 manual pending
-         daily@13:10#manual-0-7 attempt 1
-         > answer daily@13:10#manual-0-7
-         > launch daily@13:10#manual-0-7";
+    let started = "daily@13:10#manual-20261102T131000000-7 manual pending
+         daily@13:10#manual-20261102T131000000-7 attempt 1
+         > answer daily@13:10#manual-20261102T131000000-7
+         > launch daily@13:10#manual-20261102T131000000-7";
     let seen = Memory { schedules: vec![known("daily", "0 14 * * *", "12:00")], ..Memory::default() };
     for (memory, before) in [(Memory::default(), "daily gone\n"), (seen, "")] {
         let schedules = vec![schedule("daily", "0 14 * * *", |_| {})];
@@ -604,10 +606,10 @@ fn without_a_daemon_nothing_but_the_asked_for_is_touched() {
         let memory = Memory { schedules, open, latest_instant: None };
         Play::with(|o| o.fires = false, vec![schedule("hourly", "0 * * * *", |_| {})], memory, "14:30")
     };
-    let started = "hourly@14:30#manual-0-1 manual pending
-         hourly@14:30#manual-0-1 attempt 1
-         > answer hourly@14:30#manual-0-1
-         > launch hourly@14:30#manual-0-1";
+    let started = "hourly@14:30#manual-20261102T143000000-1 manual pending
+         hourly@14:30#manual-20261102T143000000-1 attempt 1
+         > answer hourly@14:30#manual-20261102T143000000-1
+         > launch hourly@14:30#manual-20261102T143000000-1";
     let mut play = begin(vec![known("hourly", "0 * * * *", "10:00")]);
     play.expect("").event("14:30", trigger()).expect(started);
     assert_eq!(play.engine.next_wake(), None);

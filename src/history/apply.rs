@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, Tra
 use super::{HistoryError, HistoryOptions, text::cut};
 use crate::{
     clock::{rfc3339, rfc3339_millis},
+    crash_point::crash_point,
     engine::{
         Change, Reason, RunReport, Status,
         change::{AttemptOutcome, NewOccurrence, NoteKind, Pause},
@@ -47,6 +48,7 @@ pub(super) fn apply(
             named_params! { ":at": rfc3339_millis(latest), ":stepped": stepped },
         )?;
     }
+    crash_point("in-transaction");
     transaction.commit().map_err(HistoryError::sqlite("write"))
 }
 

@@ -18,7 +18,8 @@ use super::{
 use crate::{
     clock::{rfc3339, rfc3339_millis},
     engine::{
-        Status, Trigger,
+        ReasonCode, Status, Trigger,
+        audit::LedgerRow,
         change::{AttemptOutcome, NoteKind},
     },
     ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
@@ -335,6 +336,41 @@ pub(super) fn definitions(connection: &Connection, id: &ScheduleId) -> Result<Ve
                 workflow_id: optional(row, "workflow_id", |text| WorkflowId::new(text).ok())?,
             })
         },
+    )
+}
+
+/// What the schedule's own rows account for. Retries and starts by hand are no part of the timetable.
+pub(super) fn ledger(
+    connection: &Connection,
+    id: &ScheduleId,
+    after: Option<DateTime<Utc>>,
+) -> Result<Vec<LedgerRow>, HistoryError> {
+    collect(
+        connection,
+        "SELECT scheduled_for, through, count, reason FROM occurrence
+          WHERE schedule = ? AND suffix = '' AND scheduled_for > ? ORDER BY scheduled_for",
+        [id.as_str(), &after.map(rfc3339).unwrap_or_default()],
+        |row| {
+            let reason: Option<String> = get(row, "reason")?;
+            let code = reason.as_deref().map(|reason| reason.split(':').next().unwrap_or_default());
+            Ok(LedgerRow {
+                scheduled_for: instant(row, "scheduled_for")?,
+                through: optional_instant(row, "through")?,
+                count: get(row, "count")?,
+                reason: code.and_then(ReasonCode::from_word),
+            })
+        },
+    )
+}
+
+/// Runs that more than one occurrence is told to have.
+pub(super) fn runs_of_several(connection: &Connection) -> Result<Vec<(String, Vec<String>)>, HistoryError> {
+    collect(
+        connection,
+        "SELECT run_id, group_concat(key, ' ') AS keys FROM occurrence
+          WHERE run_id IS NOT NULL GROUP BY run_id HAVING count(*) > 1 ORDER BY run_id",
+        [],
+        |row| Ok((get(row, "run_id")?, get::<String>(row, "keys")?.split(' ').map(str::to_owned).collect())),
     )
 }
 

@@ -10,7 +10,7 @@ use super::{
     query, schema,
 };
 use crate::{
-    engine::Status,
+    engine::{Status, audit::LedgerRow},
     ids::{OccurrenceKey, RunId, ScheduleId},
 };
 
@@ -130,6 +130,22 @@ impl Reader {
     /// It cannot be read.
     pub fn counts(&self) -> Result<Vec<(Status, u64)>, HistoryError> {
         query::counts(&self.connection)
+    }
+
+    /// What the schedule's own rows account for, in the order of time, due after `after`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn ledger(&self, id: &ScheduleId, after: Option<DateTime<Utc>>) -> Result<Vec<LedgerRow>, HistoryError> {
+        query::ledger(&self.connection, id, after)
+    }
+
+    /// Runs that more than one occurrence is told to have, each with the names of those.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn runs_of_several(&self) -> Result<Vec<(String, Vec<String>)>, HistoryError> {
+        query::runs_of_several(&self.connection)
     }
 
     /// Retention removed occurrences up to and including this instant: an account begins after it.

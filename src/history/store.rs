@@ -12,9 +12,12 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, apply, lock::Lock, memory, prune, schema};
-use crate::engine::{
-    Change,
-    change::{Ahead, Memory},
+use crate::{
+    crash_point::crash_point,
+    engine::{
+        Change,
+        change::{Ahead, Memory},
+    },
 };
 
 /// The history, to be written. There is one for each state folder: it holds the folder's lock.
@@ -67,6 +70,7 @@ impl Store {
         // Before the first write, so that a foreign or newer database is left as it was.
         schema::check(&store.connection)?;
         schema::set_up_writer(&store.connection).map_err(HistoryError::sqlite("open"))?;
+        crash_point("before-migrate");
         schema::migrate(&mut store.connection)?;
         Ok(store)
     }

@@ -25,6 +25,7 @@ use tokio::sync::{
 use super::{HistoryError, HistoryOptions, Pruned, Retention, Store};
 use crate::{
     clock::{Clock, rfc3339_millis},
+    crash_point::crash_point,
     engine::{Change, change::Ahead},
 };
 
@@ -50,6 +51,8 @@ pub struct Stall {
     pub reason: String,
     /// What to do about it.
     pub hint: Option<&'static str>,
+    /// How often it was tried in vain.
+    pub tries: u32,
 }
 
 /// The daemon's handle to the thread that writes. Dropping it lets the thread end in its own time; [`History::close`] waits.
@@ -231,6 +234,7 @@ impl Writer {
                 self.fail(group, &error);
                 return Err(error);
             }
+            crash_point("written");
             for batch in group {
                 // Who does not wait for the answer dropped its end.
                 let _ = batch.done.send(Ok(()));
@@ -310,18 +314,18 @@ impl Writer {
         let mut stall = self.shared.stall.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = error.to_string();
         let hint = error.hint();
-        match stall.as_mut() {
-            Some(stall) if stall.reason == reason => {}
-            Some(stall) => {
+        if let Some(stall) = stall.as_mut() {
+            stall.tries = stall.tries.saturating_add(1);
+            // Said again only where it is something else.
+            if stall.reason != reason {
                 tracing::error!(since = rfc3339_millis(stall.since), hint, "the history still stands still: {reason}");
                 stall.reason = reason;
                 stall.hint = hint;
             }
-            None => {
-                tracing::error!(hint, "the history stands still, nothing is started until it goes on: {reason}");
-                *stall = Some(Stall { since: self.clock.now(), reason, hint });
-            }
+            return;
         }
+        tracing::error!(hint, "the history stands still, nothing is started until it goes on: {reason}");
+        *stall = Some(Stall { since: self.clock.now(), reason, hint, tries: 1 });
     }
 
     fn recovered(&self, changes: usize) {

@@ -46,9 +46,12 @@ pub(super) fn answer(world: &mut World, path: &[&str], question: &Question) -> R
         }
         (&Method::PUT, ["workflows"]) => match workflow(&question.body) {
             Ok(workflow) => {
-                let reply = Reply::json(200, &bodies::workflow(&workflow));
-                world.put_workflow(workflow);
-                reply
+                let body = bodies::workflow(&workflow);
+                if world.put_workflow(workflow) {
+                    Reply::json(200, &body)
+                } else {
+                    Reply::detail(400, "too many workflows")
+                }
             }
             Err(problem) => Reply::detail(400, problem),
         },

@@ -96,7 +96,7 @@ impl Default for SandboxOptions {
             idle_timeout: Duration::from_secs(5),
             request_bytes_max: 16 * 1024 * 1024,
             connections_max: 1024,
-            runs_kept_max: 200_000,
+            runs_kept_max: 100_000,
         }
     }
 }
@@ -175,9 +175,9 @@ impl Sandbox {
         self.world.lock().set_faults(plan);
     }
 
-    /// Adds a workflow, or replaces the one with its id.
-    pub fn put_workflow(&self, workflow: SandboxWorkflow) {
-        self.world.lock().put_workflow(workflow);
+    /// Adds a workflow, or replaces the one with its id. `false`: there are too many.
+    pub fn put_workflow(&self, workflow: SandboxWorkflow) -> bool {
+        self.world.lock().put_workflow(workflow)
     }
 }
 

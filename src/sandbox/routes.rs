@@ -194,7 +194,7 @@ pub(super) fn answer(world: &mut World, question: &Question, fault: Option<&Faul
             Reply::ok(&Value::Null)
         }
         Route::Workflow(id) => match world.workflow(id) {
-            Some(workflow) if !workflow.deleted => Reply::ok(&bodies::workflow(workflow)),
+            Some(workflow) if !workflow.deleted => Reply::ok(&bodies::workflow(&workflow)),
             _ => no_workflow(id),
         },
         Route::Organizations => Reply::ok(&bodies::organizations()),
@@ -224,7 +224,7 @@ fn start(world: &mut World, question: &Question, older: Option<&str>, fault: Opt
     let id = checked.workflow_id;
     let tags_ignored = world.tags_ignored;
     let Some(workflow) = world.workflow(&id).filter(|workflow| !workflow.deleted) else { return no_workflow(&id) };
-    let parameters = match workflow::accept(workflow, &checked.parameters) {
+    let parameters = match workflow::accept(&workflow, &checked.parameters) {
         Ok(parameters) => parameters,
         Err(words) => return Reply::detail(400, words),
     };

@@ -1,6 +1,7 @@
 //! What the server knows: its workflows, its runs with their tags, and what is to go wrong.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
@@ -15,6 +16,9 @@ use super::{
     workflow::{self, SandboxWorkflow},
 };
 use crate::{clock::Clock, engine::RunStatus, ids::WorkflowId, secret::Secret};
+
+/// The most workflows that are kept.
+const WORKFLOWS_MAX: usize = 100_000;
 
 /// A run as the look-alike knows it: what tests judge by.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,7 +111,7 @@ pub(super) struct World {
     runs_kept_max: usize,
     workflows: BTreeMap<WorkflowId, SandboxWorkflow>,
     runs: VecDeque<Run>,
-    /// The numbers of a workflow's runs, ascending. May begin with some that were forgotten.
+    /// The numbers of a workflow's runs, ascending.
     by_workflow: HashMap<WorkflowId, VecDeque<u64>>,
     runs_made: u64,
     workflows_made: u64,
@@ -164,21 +168,26 @@ impl World {
         self.runs_made
     }
 
-    /// The workflow, deleted or not. Where any is allowed, it comes into being by being named.
-    pub(super) fn workflow(&mut self, id: &str) -> Option<&SandboxWorkflow> {
+    /// The workflow, deleted or not. Where any is allowed, every id names one.
+    pub(super) fn workflow(&self, id: &str) -> Option<Cow<'_, SandboxWorkflow>> {
         let id = WorkflowId::new(id).ok()?;
-        if self.any_workflow && !self.workflows.contains_key(&id) {
-            self.workflows.insert(id.clone(), SandboxWorkflow::new(id.clone()));
+        match self.workflows.get(&id) {
+            Some(workflow) => Some(Cow::Borrowed(workflow)),
+            None => self.any_workflow.then(|| Cow::Owned(SandboxWorkflow::new(id))),
         }
-        self.workflows.get(&id)
     }
 
     pub(super) fn workflows(&self) -> impl Iterator<Item = &SandboxWorkflow> {
         self.workflows.values().filter(|workflow| !workflow.deleted)
     }
 
-    pub(super) fn put_workflow(&mut self, workflow: SandboxWorkflow) {
-        self.workflows.insert(workflow.id.clone(), workflow);
+    /// Adds or replaces; `false`: there are too many.
+    pub(super) fn put_workflow(&mut self, workflow: SandboxWorkflow) -> bool {
+        let fits = self.workflows.len() < WORKFLOWS_MAX || self.workflows.contains_key(&workflow.id);
+        if fits {
+            self.workflows.insert(workflow.id.clone(), workflow);
+        }
+        fits
     }
 
     /// Makes a workflow from its definition, under an id of this server's.
@@ -191,8 +200,9 @@ impl World {
     }
 
     pub(super) fn delete_workflow(&mut self, id: &str) {
-        if let Some(workflow) = WorkflowId::new(id).ok().and_then(|id| self.workflows.get_mut(&id)) {
-            workflow.deleted = true;
+        if let Some(workflow) = self.workflow(id) {
+            let deleted = SandboxWorkflow { deleted: true, ..workflow.into_owned() };
+            self.put_workflow(deleted);
         }
     }
 
@@ -217,6 +227,9 @@ impl World {
             && let Some(numbers) = self.by_workflow.get_mut(&oldest.workflow_id)
         {
             numbers.pop_front();
+            if numbers.is_empty() {
+                self.by_workflow.remove(&oldest.workflow_id);
+            }
         }
         self.by_workflow.entry(new.workflow_id.clone()).or_default().push_back(number);
         let run = Run {

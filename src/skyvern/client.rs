@@ -26,9 +26,9 @@ pub struct ClientOptions {
     pub api_key: Secret,
     /// Allows `http://` to hosts other than this machine.
     pub allow_plain_http: bool,
-    /// How long a connection may take.
+    /// How long a connection may take, name resolution and TLS included; at most half of `request_timeout`.
     pub connect_timeout: Duration,
-    /// How long a request may take from its first byte to the last of its answer.
+    /// How long a call may take, from looking for a connection to the last byte of the answer.
     pub request_timeout: Duration,
     /// The largest answer that is read.
     pub response_bytes_max: usize,
@@ -99,7 +99,8 @@ impl Client {
         let others_max = connections_max.div_ceil(4).max(2);
         let transport = Transport::new(
             &base_url,
-            options.connect_timeout,
+            // Well before the whole time is over: a connection that was not made is surely no start, a time-out may be one.
+            options.connect_timeout.min(options.request_timeout / 2),
             options.request_timeout,
             options.response_bytes_max,
             connections_max + others_max,

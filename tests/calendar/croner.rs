@@ -26,11 +26,12 @@ fn is_shared(expression: &str) -> bool {
     let items = || fields.iter().flat_map(|field| field.split(','));
     let [_, _, day, _, weekday] = fields[..] else { return false };
     // croner takes a step behind `*` or a range only: `5/10` is refused.
-    !items().any(|item| item.split_once('/').is_some_and(|(base, _)| base.parse::<u32>().is_ok()))
-        // The last Friday is `5#L` there, and `L5` here and at the server.
-        && !weekday.split(',').any(|item| item.starts_with('L'))
-        // A bare `*` in a list makes the field unrestricted at the server and here; croner counts it as restricted.
-        && !(day.contains("*,") || day.contains(",*") || weekday.contains("*,") || weekday.contains(",*"))
+    let stepped_value = |item: &str| item.split_once('/').is_some_and(|(base, _)| base.parse::<u32>().is_ok());
+    // The last Friday is `5#L` there, and `L5` here and at the server.
+    let last = |item: &str| item.starts_with('L');
+    // A bare `*` in a list makes the field unrestricted at the server and here; croner counts it as restricted.
+    let star_in_list = |field: &str| field.contains(',') && field.split(',').any(|item| item == "*");
+    !(items().any(stepped_value) || weekday.split(',').any(last) || star_in_list(day) || star_in_list(weekday))
 }
 
 proptest! {

@@ -74,10 +74,7 @@ impl Fields {
         let by_weekday = self.has(4, weekday)
             || self.0[4].split(',').any(|item| {
                 if let Some((day, nth)) = item.split_once('#') {
-                    let day = WEEKDAYS
-                        .iter()
-                        .position(|name| *name == day)
-                        .map_or_else(|| day.parse::<usize>().unwrap(), |n| n);
+                    let day = WEEKDAYS.iter().position(|name| *name == day).unwrap_or_else(|| day.parse().unwrap());
                     day % 7 == weekday as usize && (date.day() - 1) / 7 + 1 == nth.parse::<u32>().unwrap()
                 } else if let Some(day) = item.strip_prefix('L') {
                     day.parse::<u32>().unwrap() % 7 == weekday && next_week.month() != date.month()

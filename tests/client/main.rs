@@ -1,7 +1,7 @@
 //! The API client against servers: the sandbox with faults on order (`faults`), sockets that follow a script where no server
 //! would go (`scripted`), and the answers that a real Skyvern 1.0.56 gave (`recorded`, with `data/`).
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod faults;
 mod recorded;

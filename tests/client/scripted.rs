@@ -1,13 +1,18 @@
 //! What no server would do, or not on order: every status, bytes that are not HTTP, connections that end at bad moments; and
 //! what the client puts on the wire.
 
-use std::{collections::BTreeMap, net::TcpListener, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::TcpListener,
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 use skycron::{
     ids::{RunId, WorkflowId},
     secret::Secret,
-    skyvern::{ApiErrorKind, Client, ClientError, ClientOptions, Detail, StartRun},
+    skyvern::{ApiErrorKind, Client, ClientError, ClientOptions, Detail, StartReply, StartRun},
 };
 
 use crate::{
@@ -82,6 +87,12 @@ fn bytes_that_are_no_answer() {
     );
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(70_000));
     check(Act::Say(endless.into_bytes()), "unknown 200", "larger than 65536");
+    // Of an error the status says enough, whatever becomes of its words.
+    let endless = format!("HTTP/1.1 400 X\r\n\r\n{}", " ".repeat(70_000));
+    check(Act::Say(endless.into_bytes()), "refused 400", "");
+    check(Act::Say(b"HTTP/1.1 422 X\r\ncontent-length: 99999999\r\n\r\n{".to_vec()), "refused 422", "");
+    check(Act::SayAndClose(b"HTTP/1.1 403 X\r\ncontent-length: 50\r\n\r\nhalf".to_vec()), "not_started 403", "half");
+    check(Act::SayAndClose(b"HTTP/1.1 503 X\r\ncontent-length: 50\r\n\r\n{\"deta".to_vec()), "unknown 503", "");
     // Without a length the end of the connection is the end of the body.
     check(
         Act::SayAndClose(b"HTTP/1.0 200 OK\r\n\r\n{\"run_id\":\"wr_1\",\"status\":\"created\"}".to_vec()),
@@ -98,29 +109,40 @@ fn what_the_server_repeats_is_not_shown() {
     check(Act::json(422, &sent), "refused 422", "body.parameters: not valid");
 }
 
-/// A start at an address where nothing answers.
-fn check_no_connection(url: &str, says: &str) {
+/// A start at an address where nothing answers, and what is advised.
+fn check_no_connection(url: &str, says: &str, advises: &str) {
     let reply = block_on(start(&client(url, KEY), "wpid_1"));
     assert_eq!(sorted(&reply), "not_started", "{url}: {reply:?}");
-    assert!(message(&reply).contains(says), "{url}: {reply:?}");
+    let StartReply::NotStarted { message, hint, .. } = &reply else { unreachable!() };
+    assert!(message.contains(says) && hint.contains(advises), "{url}: {reply:?}");
 }
 
 #[test]
 fn no_connection() {
     // A port that was free a moment ago; nobody is told about it.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    check_no_connection(&format!("http://{free}"), "refused");
-    // No TLS at the other end.
-    let script = Script::start(vec![]);
-    let tls = script.url.replace("http:", "https:");
-    let closing = TcpListener::bind("127.0.0.1:0").unwrap();
-    let closing_url = format!("https://{}", closing.local_addr().unwrap());
-    std::thread::spawn(move || closing.incoming().for_each(drop));
-    check_no_connection(&closing_url, "no connection to the server");
-    check_no_connection(&tls, "no connection to the server");
-    assert!(script.asked().is_empty());
+    check_no_connection(&format!("http://{free}"), "refused", "check that the server is up");
+    // Other ends that do not speak TLS: one that waits, one that goes, one that says something else.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    check_no_connection(&url, "no connection to the server", "nothing answers at base_url");
+    let other_end = |says: &'static [u8]| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut hello = [0; 1024];
+                let _ = stream.read(&mut hello);
+                let _ = stream.write_all(says);
+            }
+        });
+        url
+    };
+    check_no_connection(&other_end(b""), "no connection to the server", "http or https");
+    check_no_connection(&other_end(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "no connection", "does not speak TLS");
     // By RFC 6761 nothing has this name.
-    check_no_connection("https://skycron.invalid", "no connection to the server");
+    check_no_connection("https://skycron.invalid", "no connection to the server", "");
 }
 
 #[test]
@@ -277,13 +299,17 @@ fn idle_connections_are_closed() {
     let client = client(&script.url, KEY);
     block_on(async {
         assert_eq!(sorted(&start(&client, "wpid_1").await), "started");
+        // Nor does anything go on that would wake an idle process: not a task is left.
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let mut closed = false;
         for _ in 0..2000 {
-            if script.is_closed() {
+            closed = closed || script.is_closed();
+            if closed && tasks() == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the connection stays open while the client lives on");
+        panic!("closed: {closed}, {} tasks go on while the client lives on", tasks());
     });
     drop(client);
 }

@@ -5,7 +5,10 @@
 
 mod support;
 
+mod calendar;
 mod cli_check;
 mod cli_common;
 mod cli_next;
+mod cli_sandbox;
 mod example_file;
+mod templates;

@@ -67,7 +67,8 @@ impl Account {
         let (mut due, mut dropped) = (Vec::new(), Vec::new());
         let mut asked: Vec<&Definition> = Vec::new();
         for (_, definition) in &self.definitions {
-            let Some(definition) = definition.as_ref().filter(|definition| definition.enabled) else { continue };
+            // A disabled one is due all the same, and accounted for as skipped when that ends.
+            let Some(definition) = definition.as_ref() else { continue };
             if asked.contains(&definition) {
                 continue;
             }

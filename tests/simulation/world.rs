@@ -766,7 +766,8 @@ impl World {
         self.ids += 1;
         let (id, now, monotonic) = (self.ids, self.now(), self.t - self.slept);
         if let Some(process) = self.process(process) {
-            let inquiry = Inquiry::new(settle.clone(), now, TimeDelta::milliseconds(GRACE_MS));
+            let parameters = settle.asked.as_ref().map(|(_, parameters)| parameters.clone());
+            let inquiry = Inquiry::new(&settle, parameters, now, TimeDelta::milliseconds(GRACE_MS));
             process.inquiries.insert(id, (inquiry, now, monotonic));
             process.settled.insert(id, settle);
         }

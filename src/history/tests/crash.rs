@@ -139,7 +139,8 @@ fn a_torn_log_ends_after_a_whole_list() {
 /// A process that dies while it makes the history leaves nothing that the next one stumbles over.
 #[test]
 fn what_is_half_made_is_finished() {
-    let cases: [(&str, fn(&Path)); 3] = [
+    type Prepare = fn(&Path);
+    let cases: [(&str, Prepare); 3] = [
         ("the folder only", |dir| fs::create_dir(dir).unwrap()),
         ("an empty file", |dir| {
             fs::create_dir(dir).unwrap();

@@ -33,26 +33,29 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (schedule.clone(), proptest::option::of(second.clone()))
             .prop_map(|(schedule, until)| Step::Pause { schedule, until }),
         1 => schedule.clone().prop_map(|schedule| Step::Resume { schedule }),
-        4 => (schedule, second, 0..3_u8, index.clone(), index.clone(), milli.clone()).prop_map(
+        4 => (schedule, second, 0..3_u8, index, index, milli.clone()).prop_map(
             |(schedule, seconds, suffix, trigger, status, millis)| Step::Occur {
                 schedule, seconds, suffix, trigger, status, millis
             }
         ),
-        2 => (index.clone(), index.clone(), milli.clone())
+        2 => (index, index, milli.clone())
             .prop_map(|(row, status, millis)| Step::Status { row, status, millis }),
-        2 => (index.clone(), milli.clone()).prop_map(|(row, millis)| Step::Begin { row, millis }),
-        2 => (index.clone(), index.clone(), proptest::option::of(any::<u8>()), milli.clone())
+        2 => (index, milli.clone()).prop_map(|(row, millis)| Step::Begin { row, millis }),
+        2 => (index, index, proptest::option::of(any::<u8>()), milli.clone())
             .prop_map(|(row, outcome, run, millis)| Step::End { row, outcome, run, millis }),
-        1 => (index.clone(), any::<u8>(), index.clone(), milli.clone())
+        1 => (index, any::<u8>(), index, milli.clone())
             .prop_map(|(row, run, word, millis)| Step::Report { row, run, word, millis }),
         1 => (index, milli).prop_map(|(kind, millis)| Step::Note { kind, millis }),
     ]
 }
 
+/// The definition in force, how far it is accounted for, the pause in force.
+type Known = (Option<Definition>, DateTime<Utc>, Option<Pause>);
+
 /// The history as a few maps.
 #[derive(Default)]
 struct Model {
-    schedules: BTreeMap<ScheduleId, (Option<Definition>, DateTime<Utc>, Option<Pause>)>,
+    schedules: BTreeMap<ScheduleId, Known>,
     /// In the order in which they were decided.
     occurrences: Vec<OpenOccurrence>,
     latest: Option<DateTime<Utc>>,

@@ -20,8 +20,8 @@
 pub(super) mod civil;
 mod error;
 mod parse;
-#[cfg(test)]
-mod tests;
+mod piece;
+mod sets;
 mod walk;
 
 use chrono::{DateTime, NaiveDateTime};
@@ -93,21 +93,20 @@ impl CronExpression {
         self.every_hour
     }
 
-    /// The first wall-clock time of the expression strictly after `after`; `None` past the year 2200.
+    /// The first wall-clock time of the expression strictly after `after`; `None` past the year 2199.
     #[must_use]
     pub fn next_after(&self, after: NaiveDateTime) -> Option<NaiveDateTime> {
         let after = after.and_utc().timestamp().max(CALENDAR.start - 1);
-        let found = DateTime::from_timestamp(self.next_local(after.min(CALENDAR.end))?, 0)?;
-        Some(found.naive_utc())
+        let found = (after < CALENDAR.end).then(|| self.next_local(after)).flatten();
+        found.and_then(wall_clock)
     }
 
     /// The last wall-clock time of the expression strictly before `before`; `None` before the year 1970.
     #[must_use]
     pub fn previous_before(&self, before: NaiveDateTime) -> Option<NaiveDateTime> {
         let before = before.and_utc();
-        let ceiling = before.timestamp().min(CALENDAR.end) + i64::from(before.timestamp_subsec_nanos() > 0);
-        let found = self.previous_local(ceiling.max(CALENDAR.start))?;
-        (found >= CALENDAR.start).then(|| DateTime::from_timestamp(found, 0)).flatten().map(|found| found.naive_utc())
+        let ceiling = before.timestamp().saturating_add(i64::from(before.timestamp_subsec_nanos() > 0));
+        self.previous_local(ceiling.clamp(CALENDAR.start, CALENDAR.end)).and_then(wall_clock)
     }
 
     /// The day of month field.
@@ -119,6 +118,11 @@ impl CronExpression {
     pub(super) fn day_of_week(&self) -> &DayField {
         &self.day_of_week
     }
+}
+
+/// Seconds of the calendar as a wall-clock time.
+fn wall_clock(seconds: i64) -> Option<NaiveDateTime> {
+    CALENDAR.contains(&seconds).then(|| DateTime::from_timestamp(seconds, 0)).flatten().map(|time| time.naive_utc())
 }
 
 impl std::str::FromStr for CronExpression {

@@ -1,1 +1,0 @@
-//! The dialect: what is accepted, what is refused and with which words.
