@@ -85,7 +85,6 @@ impl Api {
     }
 
     /// Takes in a start; the run's id, if there is one.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
     pub(crate) fn start(
         &mut self,
         at: Millis,

@@ -169,10 +169,9 @@ impl Fate {
             8 => (Effect::Run, unknown(Some(200))),
             9 => (Effect::Nothing, Answer::Refused(dice.pick(&[404, 422]))),
             10 => (Effect::FailedRow, Answer::Refused(400)),
-            11 => (
-                Effect::TagLate(dice.skewed(120_000)),
-                dice.pick(&[true, false]).then_some(Answer::Started).unwrap_or(unknown(None)),
-            ),
+            11 => {
+                (Effect::TagLate(dice.skewed(120_000)), if dice.chance(500) { Answer::Started } else { unknown(None) })
+            }
             12 => (Effect::TagLost, if dice.chance(500) { Answer::Started } else { unknown(None) }),
             13 => (Effect::Stillborn { tagged: false }, unknown(None)),
             14 => (Effect::Stillborn { tagged: true }, unknown(None)),
