@@ -156,3 +156,41 @@ fn signature(path: &Path) -> Option<Signature> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.dev(), meta.ino(), meta.size(), (meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_when_it_is_another_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("schedules.toml");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("one");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut watch = FileWatch::new(&path).unwrap();
+            let told = async |watch: &mut FileWatch| {
+                tokio::time::timeout(QUIET * 3, watch.changed()).await.map(|changed| changed.unwrap()).is_ok()
+            };
+            write("two");
+            assert!(told(&mut watch).await, "written in place");
+            std::fs::write(folder.path().join("other"), "one").unwrap();
+            assert!(!told(&mut watch).await, "another file");
+            std::fs::rename(folder.path().join("other"), &path).unwrap();
+            assert!(told(&mut watch).await, "replaced");
+            std::fs::remove_file(&path).unwrap();
+            assert!(told(&mut watch).await, "removed");
+            let mut slow = File::create(&path).unwrap();
+            slow.write_all(b"a part").unwrap();
+            assert!(!told(&mut watch).await, "half written");
+            drop(slow);
+            assert!(told(&mut watch).await, "and now whole");
+            std::fs::remove_file(&path).unwrap();
+            std::fs::remove_dir_all(folder.path()).unwrap();
+            assert!(watch.changed().await.is_err(), "nothing to watch any more");
+        });
+    }
+}

@@ -9,4 +9,5 @@ mod cli_check;
 mod cli_common;
 mod cli_next;
 mod cli_sandbox;
+mod daemon_reload;
 mod example_file;
