@@ -10,5 +10,6 @@ mod cli_check;
 mod cli_common;
 mod cli_next;
 mod cli_sandbox;
+mod daemon_reload;
 mod example_file;
 mod templates;
