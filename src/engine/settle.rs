@@ -169,6 +169,10 @@ impl Inquiry {
                 self.conclude(Verdict::Absent { evidence: evidence.to_owned() });
             }
             (0, _) | (_, None) => self.look_again(looked_at),
+            // It has not begun: it does so within moments, or it was left behind half-made and never will. Only its age tells.
+            (1, Some(only)) if only.status == RunStatus::Created && only.created_at.is_some() => {
+                self.look_again(looked_at);
+            }
             (1, Some(only)) => self.conclude(found_run(only)),
             (several, _) => {
                 let evidence = format!("{several} runs of the workflow since then could be its");
@@ -289,6 +293,11 @@ mod tests {
         // A run that was left behind half-made is none.
         let dead = Candidate { status: RunStatus::Created, ..run("wr_1", 2) };
         check(500, &[tags(), Seen::Tagged(vec![]), Seen::Listed(vec![dead])], "500:absent");
+        // At the end of the grace it is still too young to be told apart from one that is about to begin.
+        let made = Seen::Listed(vec![Candidate { status: RunStatus::Created, ..run("wr_1", 2) }]);
+        let looks = [vec![tags(), Seen::Tagged(vec![])], vec![made.clone(); 14]].concat();
+        check(120, &looks, "185:absent");
+        check(120, &[tags(), Seen::Tagged(vec![]), made, Seen::Listed(vec![run("wr_1", 2)])], "125:found wr_1");
         // Without tags: one is it, two cannot be told apart, others' do not count.
         check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2)])], "1:found wr_1");
         check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2), run("wr_2", 2)])], "1:undetermined");
