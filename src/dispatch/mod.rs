@@ -17,12 +17,13 @@ use crate::{
     engine::{Action, Event},
     ids::{OccurrenceKey, RunId},
     schedule::template::Secrets,
-    skyvern::Client,
+    skyvern::{ApiError, ApiErrorKind, Client},
 };
 use workflows::Workflows;
 
-/// How often a cancel is tried.
-const CANCEL_ATTEMPTS_MAX: u32 = 5;
+/// How often a cancel is tried, and the longest wait between two tries: about four hours, the limit that servers set to a run.
+const CANCEL_ATTEMPTS_MAX: u32 = 250;
+const CANCEL_WAIT_SECONDS_MAX: u64 = 60;
 
 /// How patient to be.
 #[derive(Debug, Clone)]
@@ -100,8 +101,10 @@ impl Shared {
         for attempt in 1..=CANCEL_ATTEMPTS_MAX {
             match self.client.cancel_run(&run_id).await {
                 Ok(()) => return,
-                Err(error) if error.is_passing() && attempt < CANCEL_ATTEMPTS_MAX => {
-                    let wait = error.retry_after.unwrap_or(Duration::from_secs(1 << attempt));
+                // A key can be repaired, and what cannot be understood now may be a proxy that goes away again.
+                Err(error) if !is_final(&error) && attempt < CANCEL_ATTEMPTS_MAX && !self.over() => {
+                    let wait = error.retry_after.unwrap_or(Duration::from_secs(1 << attempt.min(6)));
+                    let wait = wait.min(Duration::from_secs(CANCEL_WAIT_SECONDS_MAX));
                     tracing::warn!(occurrence = %key, %run_id, %error, "the run could not be cancelled yet");
                     tokio::time::sleep(wait).await;
                 }
@@ -112,4 +115,9 @@ impl Shared {
             }
         }
     }
+}
+
+/// The same cancel would get the same answer for ever.
+fn is_final(error: &ApiError) -> bool {
+    matches!(error.kind, ApiErrorKind::NotFound | ApiErrorKind::Refused)
 }
