@@ -187,6 +187,7 @@ impl EventLoop {
         let now = self.clock.now();
         let mut turn = Turn::default();
         if let Some(by) = self.clock_step(now) {
+            self.timer.forget();
             self.engine.handle(now, Event::ClockStepped { by }, &mut turn);
         }
         for event in events {
