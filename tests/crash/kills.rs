@@ -83,8 +83,8 @@ fn triggers() {
     let mut kills = 0;
     while kills < kills_wanted() {
         let survived = one_life(&rig, &mut chance, |chance| {
-            if let Ok(Answer::Done { occurrence: Some(key) }) = rig.trigger(&format!("s{}", chance.below(5))) {
-                acknowledged.insert(key);
+            if let Ok(Answer::Done { occurrences, .. }) = rig.trigger(&format!("s{}", chance.below(5))) {
+                acknowledged.extend(occurrences);
             }
         });
         kills += usize::from(survived);

@@ -12,6 +12,8 @@
 mod support;
 
 mod books;
+mod clock;
+mod disk;
 mod faults;
 mod kills;
 mod points;

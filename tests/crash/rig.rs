@@ -137,11 +137,14 @@ impl Rig {
 
     /// Starts the daemon, with a place at which it is to die.
     pub(crate) fn daemon(&self, crash_at: Option<&str>) -> Daemon {
+        self.daemon_with(crash_at.map(|place| ("SKYCRON_CRASH_AT", place)).as_slice())
+    }
+
+    /// Starts the daemon, with these in its environment.
+    pub(crate) fn daemon_with(&self, variables: &[(&str, &str)]) -> Daemon {
         let log = File::options().create(true).append(true).open(self.project.path("log")).unwrap();
         let mut command = self.command(&["run"]);
-        if let Some(place) = crash_at {
-            command.env("SKYCRON_CRASH_AT", place);
-        }
+        command.envs(variables.iter().copied());
         Daemon { child: command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap() }
     }
 
@@ -160,7 +163,7 @@ impl Rig {
     /// Asks for a start until a daemon answers: the key. `None`: it ended before.
     pub(crate) fn trigger_when_up(&self, schedule: &str, daemon: &mut Daemon) -> Option<String> {
         wait_for("an answer of the daemon", 20, || match self.trigger(schedule) {
-            Ok(Answer::Done { occurrence }) => Some(occurrence),
+            Ok(Answer::Done { occurrences, .. }) => Some(occurrences.into_iter().next()),
             Ok(Answer::Error { message }) => panic!("the daemon refused: {message}\n{}", self.log()),
             Err(_) => daemon.ended().map(|_| None),
         })
