@@ -188,7 +188,13 @@ impl EventLoop {
         let mut turn = Turn::default();
         if let Some(by) = self.clock_step(now) {
             self.timer.forget();
-            self.engine.handle(now, Event::ClockStepped { by }, &mut turn);
+            // Everything that was decided so far is asked about, also what is not durable yet: the answer comes after it.
+            let ahead = if by < TimeDelta::zero() {
+                self.history.ahead(now).await.map_err(LoopError::History)?
+            } else {
+                Vec::new()
+            };
+            self.engine.handle(now, Event::ClockStepped { by, ahead }, &mut turn);
         }
         for event in events {
             self.engine.handle(now, event, &mut turn);

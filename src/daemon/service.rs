@@ -26,7 +26,10 @@ use crate::{
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
-    engine::{Engine, Event, Options, change::Memory},
+    engine::{
+        Engine, Event, Options,
+        change::{Ahead, Memory},
+    },
     history::{History, HistoryError, HistoryOptions, Retention, Store},
     ids::{OccurrenceKey, ScheduleId},
     schedule::{Schedule, Timetable, template::Secrets},
@@ -158,6 +161,7 @@ struct Parts {
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
     memory: Memory,
+    ahead: Vec<Ahead>,
 }
 
 impl Parts {
@@ -172,6 +176,7 @@ impl Parts {
         crash_point("before-memory");
         let memory = store.memory()?;
         crash_point("after-memory");
+        let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
@@ -205,14 +210,15 @@ impl Parts {
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, history, inputs, memory })
+        Ok(Self { event_loop, history, inputs, memory, ahead })
     }
 
     /// The first event.
     fn boot(&mut self, setup: &Setup) -> Event {
         let memory = std::mem::take(&mut self.memory);
+        let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former }
+        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.

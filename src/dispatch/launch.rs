@@ -60,7 +60,7 @@ impl Shared {
         let advised = |message: String, hint: &str| format!("{message}; {hint}");
         crash_point("before-post");
         let reply = match self.client.start_run(&start).await {
-            StartReply::Started(report) => LaunchReply::Started(report),
+            StartReply::Started(report) => LaunchReply::Started(Box::new(self.without_secrets(*report))),
             StartReply::Refused { http_status, message, hint } => {
                 LaunchReply::Refused { http_status: Some(http_status), message: advised(message, hint) }
             }

@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
-    engine::{Action, Event},
+    engine::{Action, Event, RunReport},
     ids::{OccurrenceKey, RunId},
     schedule::template::Secrets,
+    secret::Secret,
     skyvern::{ApiError, ApiErrorKind, Client},
 };
 use workflows::Workflows;
@@ -89,6 +90,20 @@ impl Shared {
     /// Tells the engine. A loop that has gone does not want to know.
     async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
+    }
+
+    /// A report without the secrets that went into the request: a workflow may well put what it was given into its output.
+    fn without_secrets(&self, mut report: RunReport) -> RunReport {
+        let texts = [&mut report.output, &mut report.errors, &mut report.failure_reason, &mut report.downloaded_files];
+        for text in texts.into_iter().flatten() {
+            for secret in self.secrets.values() {
+                *text = secret.redact(text);
+                // As it stands inside a JSON string.
+                let quoted = serde_json::Value::from(secret.expose()).to_string();
+                *text = Secret::new(quoted[1..quoted.len() - 1].to_owned()).redact(text);
+            }
+        }
+        report
     }
 
     /// Whether nobody is told any more.

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    clock::delta,
+    clock::{Stopwatch, delta},
     crash_point::crash_point,
     dispatch::Shared,
     engine::{
@@ -29,13 +29,15 @@ impl Shared {
         let parameters = settle.asked.as_ref().and_then(|(schedule, parameters)| {
             self.rendered(&key, schedule, parameters).ok().map(|(parameters, _)| parameters)
         });
-        let grace = delta(self.patience.settle_grace);
-        let mut inquiry = Inquiry::new(&settle, parameters, self.clock.now(), grace);
+        // The wall clock may be set meanwhile, and a step forward must not end the grace early: it is read once, and the
+        // monotonic one counts on from there.
+        let (begun, watch) = (self.clock.now(), Stopwatch::start());
+        let mut inquiry = Inquiry::new(&settle, parameters, begun, delta(self.patience.settle_grace));
         loop {
             if self.over() {
                 return;
             }
-            let now = self.clock.now();
+            let now = begun + delta(watch.elapsed());
             let seen = match inquiry.step(now) {
                 Step::Conclude(verdict) => {
                     crash_point("settled");
@@ -43,7 +45,7 @@ impl Shared {
                     return;
                 }
                 Step::WaitUntil(instant) => {
-                    // Capped, since the clock may be set meanwhile.
+                    // Capped, so that it is soon seen that nobody listens any more.
                     let wait = (instant - now).to_std().unwrap_or_default().min(std::time::Duration::from_secs(5));
                     tokio::time::sleep(wait).await;
                     continue;

@@ -140,7 +140,7 @@ impl Play {
             .collect();
         let mut play = Self { engine: Engine::new(all), now: at(now), transcript: Vec::new() };
         let schedules = schedules.into_iter().map(Arc::new).collect();
-        play.event(now, Event::Boot { schedules, memory, former });
+        play.event(now, Event::Boot { schedules, memory, former, ahead: vec![] });
         play
     }
 
@@ -638,11 +638,12 @@ fn the_clock_moves() {
     let mut play = Play::new(vec![schedule("hourly", "0 * * * *", |p| p.overlap = Overlap::Allow)], "13:30");
     play.wake("14:00").transcript.clear();
     // Back by an hour: what was fired is not fired again.
-    play.event("13:10", Event::ClockStepped { by: chrono::TimeDelta::minutes(-50) }).expect("clock stepped");
+    play.event("13:10", Event::ClockStepped { by: chrono::TimeDelta::minutes(-50), ahead: vec![] })
+        .expect("clock stepped");
     play.wake("14:00").expect("");
     play.wake("15:00").expect("hourly@15:00 schedule pending\nhourly@15:00 attempt 1\n> launch hourly@15:00");
     // Forward by hours: like an outage.
-    play.event("19:10", Event::ClockStepped { by: chrono::TimeDelta::hours(4) }).expect(
+    play.event("19:10", Event::ClockStepped { by: chrono::TimeDelta::hours(4), ahead: vec![] }).expect(
         "clock stepped
          hourly@16:00 schedule missed (caught_up) x3 to 02T18:00
          hourly@19:00 catch_up pending

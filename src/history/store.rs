@@ -8,12 +8,16 @@ use std::{
     path::Path,
 };
 
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, apply, lock::Lock, memory, prune, schema};
 use crate::{
     crash_point::crash_point,
-    engine::{Change, change::Memory},
+    engine::{
+        Change,
+        change::{Ahead, Memory},
+    },
 };
 
 /// The history, to be written. There is one for each state folder: it holds the folder's lock.
@@ -97,6 +101,14 @@ impl Store {
     /// The database cannot be read, or has a value that skycron did not write.
     pub fn memory(&self) -> Result<Memory, HistoryError> {
         memory::memory(&self.connection)
+    }
+
+    /// What there is about the time after `now`, where the clock was ahead. Reads only.
+    ///
+    /// # Errors
+    /// As [`Store::memory`].
+    pub fn ahead(&self, now: DateTime<Utc>) -> Result<Vec<Ahead>, HistoryError> {
+        memory::ahead(&self.connection, now)
     }
 
     /// Removes up to `rows_max` occurrences that the retention no longer keeps, oldest first, in one transaction. To be called

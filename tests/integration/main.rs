@@ -5,8 +5,11 @@
 
 mod support;
 
+mod calendar;
 mod cli_check;
 mod cli_common;
+mod cli_failures;
 mod cli_next;
 mod cli_sandbox;
 mod example_file;
+mod templates;
