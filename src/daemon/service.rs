@@ -169,8 +169,8 @@ impl Parts {
         let store = Store::open(&setup.state_dir, &options)?;
         crash_point("before-memory");
         let memory = store.memory()?;
-        let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
         crash_point("after-memory");
+        let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);

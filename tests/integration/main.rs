@@ -8,6 +8,7 @@ mod support;
 mod calendar;
 mod cli_check;
 mod cli_common;
+mod cli_failures;
 mod cli_next;
 mod cli_sandbox;
 mod daemon_reload;
