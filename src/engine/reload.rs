@@ -41,6 +41,8 @@ impl Engine {
                     turn.changes.push(Change::Defined { schedule: id.clone(), at, definition });
                 } else if differs(&entry.schedule, &schedule) {
                     told.push(format!("{id} is started differently"));
+                } else if entry.schedule.timetable != schedule.timetable {
+                    told.push(format!("{id} follows other zone rules"));
                 }
                 entry.schedule = schedule;
                 self.entries.insert(id.clone(), entry);
