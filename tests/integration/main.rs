@@ -7,6 +7,7 @@ mod support;
 
 mod cli_check;
 mod cli_common;
+mod cli_doctor;
 mod cli_next;
 mod cli_sandbox;
 mod daemon_reload;

@@ -36,6 +36,8 @@ pub(super) fn file(context: &Context) -> (Vec<Finding>, Option<Config>) {
 
 /// The key, and what is wrong about where it is.
 pub(super) fn key(config: &Config, environment: &Environment) -> (Vec<Finding>, Option<Secret>) {
+    const HINT: &str =
+        "let this user read it there, or say in [api] where it is: api_key = { env, file or credential = \"…\" }";
     let source = &config.settings.api.api_key;
     let key = match source.resolve(environment) {
         Ok(key) => key,
@@ -45,7 +47,7 @@ pub(super) fn key(config: &Config, environment: &Environment) -> (Vec<Finding>, 
                 ApiKeySource::Credential(_) if environment.path("CREDENTIALS_DIRECTORY").is_none() => {
                     Some("outside the service, name the folder of the key: CREDENTIALS_DIRECTORY=/etc/skycron skycron doctor".to_owned())
                 }
-                _ => problem.hint,
+                _ => problem.hint.or_else(|| Some(HINT.to_owned())),
             };
             return (vec![Finding::problem("key", Exit::Usage, problem.message).maybe_hint(hint)], None);
         }

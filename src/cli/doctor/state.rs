@@ -163,7 +163,7 @@ fn verdict(notes: &[NoteRow], changed: Option<DateTime<Utc>>) -> Option<Finding>
         let hint = "reload it: systemctl reload skycron, or the signal HUP";
         return Some(Finding::warning(CHECK, message).hint(hint));
     }
-    Some(Finding::ok(CHECK, format!("the daemon read the file at {at}, and it is the same since")))
+    Some(Finding::ok(CHECK, format!("the daemon read the file at {at}; it was not changed since")))
 }
 
 #[cfg(test)]
