@@ -1,81 +1,12 @@
 //! The file is read again: at a signal, when it changes, with fresh zone rules. What is wrong with it stays visible.
 
-use std::{
-    fs::File,
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
-};
-
-use crate::support::Project;
+use crate::support::{Daemon, Project};
 
 /// Due on 1 July: months away or hours, but never within the run of a test and at both instants.
 const FILE: &str = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 1 7 *\"\n\
                     timezone = \"America/Vancouver\"\n";
 const VANCOUVER: &[u8] = include_bytes!("../data/zoneinfo/America/Vancouver");
 const TOKYO: &[u8] = include_bytes!("../data/zoneinfo/Asia/Tokyo");
-/// How long something may take that takes milliseconds on a machine with nothing else to do.
-const LOOKS_MAX: usize = 600;
-
-/// A running daemon, ended with this value.
-struct Daemon<'a> {
-    project: &'a Project,
-    child: Child,
-}
-
-impl<'a> Daemon<'a> {
-    fn start(project: &'a Project) -> Self {
-        let log = File::create(project.path("log")).unwrap();
-        let child = project
-            .command()
-            .args(["run", "--state-dir", "state", "--log", "info"])
-            .env("SKYVERN_API_KEY", "k-1234")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let daemon = Self { project, child };
-        daemon.wait_for("started: with", 1);
-        daemon
-    }
-
-    fn signal(&self, name: &str) {
-        let told = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(told.success());
-    }
-
-    /// The log, once it has a text so many times.
-    fn wait_for(&self, text: &str, times: usize) -> String {
-        for _ in 0..LOOKS_MAX {
-            let log = self.log();
-            if log.matches(text).count() >= times {
-                return log;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("{text:?} is not {times} times in the log:\n{}", self.log());
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.project.path("log")).unwrap()
-    }
-
-    /// The state as the log has it after one more USR1, from its first line on.
-    fn state(&self) -> String {
-        let before = self.log().matches(" state ").count();
-        self.signal("USR1");
-        let log = self.wait_for(" state ", before + 1);
-        log[log.rfind(" state ").unwrap()..].to_owned()
-    }
-}
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        self.signal("TERM");
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
-    }
-}
-
 fn zone_files(project: &Project, release: &str, vancouver: &[u8]) {
     std::fs::create_dir_all(project.path("zones/America")).unwrap();
     project.write("zones/America/Vancouver", vancouver);

@@ -9,6 +9,7 @@ mod calendar;
 mod cli_check;
 mod cli_common;
 mod cli_failures;
+mod cli_doctor;
 mod cli_next;
 mod cli_sandbox;
 mod daemon_reload;
