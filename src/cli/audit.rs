@@ -112,7 +112,8 @@ fn segments(
     let mut unreadable = Vec::new();
     let definitions = reader.definitions(&row.id).map_err(history_error)?;
     for (index, definition) in definitions.iter().enumerate() {
-        let next = definitions.get(index + 1).map(|next| next.at);
+        // A later one decides from its own instant on, which may lie before: after a clock that was ahead was set back.
+        let next = definitions[index + 1..].iter().map(|next| next.at).min();
         let Some(when) = &definition.definition else { continue };
         let until = next.unwrap_or(row.accounted_through);
         let after = begin.map_or(definition.at, |begin| begin.max(definition.at));

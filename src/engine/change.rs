@@ -20,7 +20,9 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Change {
     /// From `at` on, a schedule is due by this definition; `None`: it is gone from the file.
-    /// Definitions are never overwritten: each stays with its time, so that an audit can compute what was due when.
+    /// Definitions are never overwritten: each stays with its time, so that an audit can compute what was due when. An instant
+    /// is decided by the last one, in the order in which they were written, that was given for a time before it: after a clock
+    /// that was ahead was set back, a later one may be for an earlier time.
     Defined {
         /// The schedule.
         schedule: ScheduleId,

@@ -242,11 +242,15 @@ mod tests {
 
     /// Plays a dialogue: the attempt began at 0, the first look is at `from`; each look is answered by the next answer.
     fn check(from: i64, answers: &[Seen], expected: &str) {
+        play(true, from, answers, expected);
+    }
+
+    fn play(parameters_are_sure: bool, from: i64, answers: &[Seen], expected: &str) {
         let key: OccurrenceKey = "main/daily@2026-11-02T14:00:00Z".parse().unwrap();
         let parameters = serde_json::json!({"a": 1}).as_object().cloned();
         let workflow_id = WorkflowId::new("wpid_1").unwrap();
         let settle =
-            Settle { key, workflow_id, asked: None, parameters_are_sure: true, since: at(0), last_attempt_at: at(0) };
+            Settle { key, workflow_id, asked: None, parameters_are_sure, since: at(0), last_attempt_at: at(0) };
         let mut now = at(from);
         let mut inquiry = Inquiry::new(&settle, parameters, now, TimeDelta::seconds(GRACE_SECONDS));
         let mut answers = answers.iter();
@@ -316,6 +320,10 @@ mod tests {
         let old = run("wr_3", -100);
         let other = Candidate { parameters: serde_json::json!({"a": 2}).as_object().cloned(), ..run("wr_4", 2) };
         check(200, &[no_tags(), Seen::Listed(vec![taken, by_hand, old, other])], "200:absent");
+        // After a restart, what it was started with is not known for sure.
+        let other = || Candidate { parameters: serde_json::json!({"a": 2}).as_object().cloned(), ..run("wr_4", 2) };
+        play(false, 200, &[no_tags(), Seen::Listed(vec![other()])], "200:likely wr_4");
+        play(false, 200, &[no_tags(), Seen::Listed(vec![run("wr_1", 2), other()])], "200:undetermined");
         // A server that cannot be asked: again and again, and in the end nothing is guessed.
         check(
             1,

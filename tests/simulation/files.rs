@@ -55,9 +55,12 @@ pub(crate) fn zone(name: &str) -> Option<Zone> {
     known.get(name).cloned()
 }
 
-/// The way back from what the history keeps.
+/// The way back from what the history keeps. Each is made once: they are asked for at every step.
 pub(crate) fn timetable(definition: &Definition) -> Timetable {
-    Timetable::from_definition(definition, zone).unwrap()
+    static KNOWN: Mutex<BTreeMap<String, Timetable>> = Mutex::new(BTreeMap::new());
+    let name = serde_json::to_string(definition).unwrap();
+    let mut known = KNOWN.lock().unwrap();
+    known.entry(name).or_insert_with(|| Timetable::from_definition(definition, zone).unwrap()).clone()
 }
 
 /// The file as it is now.

@@ -144,6 +144,8 @@ pub(crate) struct World {
     ids: u64,
     /// No more faults.
     calm: bool,
+    /// Something was decided or written since the last check.
+    unchecked: bool,
     /// Policies of the past that excuse something, by schedule: started again although unknown; more than one at a time.
     retries_unknown: Vec<ScheduleId>,
     pub(crate) told: Option<Vec<String>>,
@@ -212,6 +214,7 @@ impl World {
             processes: 0,
             ids: 0,
             calm: false,
+            unchecked: false,
             retries_unknown: Vec::new(),
             told: told.then(Vec::new),
             numbers: Numbers::default(),
@@ -406,14 +409,15 @@ impl World {
     /// What holds between any two steps.
     fn check(&mut self) -> Verdict {
         let Some(process) = &self.process else { return Ok(()) };
-        if process.commits.is_empty() {
-            let open = process.engine.snapshot().open;
-            ensure!(
-                open.len() == self.ledger.open.len()
-                    && open.iter().all(|flight| self.ledger.open.contains(&flight.key)),
-                "the engine has {open:?} open, the history {:?}",
-                self.ledger.open
-            );
+        if process.commits.is_empty() && std::mem::take(&mut self.unchecked) {
+            let open = &self.ledger.open;
+            let lost = open.iter().find(|key| !process.engine.is_open(key));
+            ensure!(lost.is_none(), "the engine does not know {lost:?}, which is open in the history");
+            // The other direction asks every schedule: not at every step of a year.
+            if self.file.schedules.len() < 50 || self.numbers.steps.is_multiple_of(100) {
+                let flights = process.engine.snapshot().open.len();
+                ensure!(flights == open.len(), "the engine has {flights} open, the history {open:?}");
+            }
             if process.stopping && process.engine.launches_in_flight() == 0 {
                 self.end_process("everything is answered");
             }

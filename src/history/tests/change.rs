@@ -427,3 +427,51 @@ fn the_same_instant_of_another_installation_or_start_is_another_occurrence() {
     assert_eq!(detail.row.status, Status::Failed);
     assert_eq!(detail.related, [elsewhere, retry]);
 }
+
+#[test]
+fn what_a_clock_that_was_ahead_decided_is_taken_back() {
+    let [early, tried, waiting] = ["14:00:00", "18:00:00", "20:00:00"].map(|time| key("daily", time));
+    let (_dir, mut store) = stored(&[
+        occurred(&early, Status::Skipped),
+        missed(&key("daily", "15:00:00"), "17:00:00", 3),
+        occurred(&tried, Status::Pending),
+        begun(&tried, 1, "18:00:01"),
+        occurred(&waiting, Status::Pending),
+        missed(&key("daily", "21:00:00"), "22:00:00", 2),
+        Change::AccountedThrough { schedule: id("daily"), through: at("22:00:00") },
+    ]);
+    let check = |store: &Store, now: &str, expected: Option<(Option<&str>, &[&str])>| {
+        let ahead = store.ahead(at(now)).unwrap();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(after, tried)| (after.map(at), tried.iter().map(|time| at(time)).collect::<Vec<_>>()))
+            .collect();
+        let found: Vec<_> = ahead.into_iter().map(|ahead| (ahead.reopen_after, ahead.tried)).collect();
+        assert_eq!(found, expected, "at {now}");
+    };
+    check(&store, "22:00:00", None);
+    check(&store, "19:30:00", Some((Some("19:30:00"), &["20:00:00"])));
+    // In the middle of a stretch: all of it is decided again.
+    check(&store, "15:30:00", Some((Some("14:59:59"), &["18:00:00", "20:00:00"])));
+
+    store.apply(&[Change::Reopened { schedule: id("daily"), after: at("14:59:59"), at: at("15:30:00") }]).unwrap();
+    let left: Vec<String> = rows(&store);
+    assert_eq!(left, ["14:00:00 skipped", "18:00:00 launching", "20:00:00 pending"]);
+    assert_eq!(store.memory().unwrap().schedules[0].accounted_through, at("14:59:59"));
+    // What was tried is told for as long as it lies beyond what is accounted for, whatever the time is.
+    check(&store, "15:30:00", Some((None, &["18:00:00", "20:00:00"])));
+    check(&store, "23:30:00", Some((None, &["18:00:00", "20:00:00"])));
+    store.apply(&[Change::AccountedThrough { schedule: id("daily"), through: at("20:00:00") }]).unwrap();
+    check(&store, "23:30:00", None);
+    // Before this program was written, nothing is believed.
+    let ahead = store.ahead("1970-01-01T00:00:07Z".parse().unwrap()).unwrap();
+    assert_eq!((ahead.len(), ahead[0].reopen_after), (1, None));
+}
+
+/// Every row, as time and status.
+fn rows(store: &Store) -> Vec<String> {
+    let sql = "SELECT substr(scheduled_for, 12, 8) || ' ' || status FROM occurrence ORDER BY scheduled_for";
+    let mut statement = store.connection().prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}

@@ -77,6 +77,7 @@ impl World {
     /// As the daemon's loop: the events in their order, one list of changes, deeds once it is committed.
     pub(super) fn turn(&mut self, events: Vec<Event>) -> Verdict {
         let (now, monotonic) = (self.now(), self.t - self.slept);
+        self.unchecked = true;
         let Some(process) = &mut self.process else { return Ok(()) };
         let mut turn = Turn::default();
         let by = (now - process.clocks.0) - TimeDelta::milliseconds(monotonic - process.clocks.1);
@@ -151,6 +152,7 @@ impl World {
     pub(super) fn committed(&mut self, number: u64) -> Verdict {
         let Some(process) = self.process(number) else { return Ok(()) };
         let Some((changes, actions)) = process.commits.pop_front() else { return Ok(()) };
+        self.unchecked = true;
         self.commit(&changes)?;
         if self.crashes("after the commit") {
             return self.kill();
