@@ -87,6 +87,13 @@ pub fn parse_rfc3339(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.with_timezone(&Utc))
 }
 
+/// Whether a clock is surely wrong: it shows a time before this program was written. Machines whose clock stops with them
+/// begin there.
+#[must_use]
+pub fn is_surely_wrong(now: DateTime<Utc>) -> bool {
+    now.year() < 2026
+}
+
 /// A standard duration as chrono's, saturating at chrono's largest (292 million years).
 #[must_use]
 pub fn delta(duration: Duration) -> TimeDelta {

@@ -32,6 +32,7 @@
 //! The `mod` lines below.
 
 pub mod clock;
+mod crash_point;
 pub mod ids;
 pub mod secret;
 mod words;

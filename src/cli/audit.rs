@@ -130,7 +130,7 @@ fn segments(
         match Timetable::from_definition(when, |name| zones.zone(name).ok()) {
             Ok(timetable) => segments.push((Segment { after, until, timetable }, when.clone())),
             Err(error) => {
-                unreadable.push(format!("the definition of {} cannot be computed: {error}", rfc3339(definition.at)))
+                unreadable.push(format!("the definition of {} cannot be computed: {error}", rfc3339(definition.at)));
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     config::{Config, Problem},
     daemon::{self, DaemonError, Setup},
     history::HistoryError,
+    schedule::template::Secrets,
     secret::Secret,
 };
 
@@ -63,7 +64,12 @@ pub fn load(context: &mut Context) -> Result<Config, CliError> {
 /// The key is not there or is none.
 pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
     let api_key = config.settings.api.api_key.resolve(&context.environment).map_err(problem)?;
-    with_key(config, context, api_key)
+    let secrets =
+        config.settings.secrets.iter().map(|(name, source)| {
+            Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?))
+        });
+    let secrets = secrets.collect::<Result<_, CliError>>()?;
+    with_key(config, context, api_key, secrets)
 }
 
 /// The same for what sends nothing, and so needs no key.
@@ -71,13 +77,13 @@ pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
 /// # Errors
 /// There is no place for the history.
 pub fn setup_without_key(config: Config, context: &Context) -> Result<Setup, CliError> {
-    with_key(config, context, Secret::new("not-needed".to_owned()))
+    with_key(config, context, Secret::new("not-needed".to_owned()), Secrets::new())
 }
 
-fn with_key(config: Config, context: &Context, api_key: Secret) -> Result<Setup, CliError> {
+fn with_key(config: Config, context: &Context, api_key: Secret, secrets: Secrets) -> Result<Setup, CliError> {
     let state_dir = context.state_dir()?;
     let (environment, clock) = (context.environment.clone(), Arc::new(context.clock));
-    Ok(Setup { config, environment, api_key, state_dir, clock })
+    Ok(Setup { config, environment, api_key, secrets, state_dir, clock })
 }
 
 fn problem(problem: Problem) -> CliError {

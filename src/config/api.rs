@@ -154,28 +154,41 @@ fn parse_base_url(text: &str, allow_plain_http: bool) -> Result<Url, Problem> {
 }
 
 fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) -> ApiKeySource {
-    let fallback = ApiKeySource::Env(KEY_VARIABLE.to_owned());
-    let Some(At { value: RawKey(raw), span, .. }) = raw else { return fallback };
+    raw.and_then(|at| source(&at.value, &at.span, "api_key", file, reading))
+        .unwrap_or_else(|| ApiKeySource::Env(KEY_VARIABLE.to_owned()))
+}
+
+/// Where a secret is; `None`: a problem was added.
+pub(super) fn source(
+    RawKey(raw): &RawKey,
+    span: &Range<usize>,
+    name: &str,
+    file: &Path,
+    reading: &mut Reading<'_>,
+) -> Option<ApiKeySource> {
     let given: Vec<_> = [&raw.env, &raw.file, &raw.credential].into_iter().flatten().collect();
     let [at] = given.as_slice() else {
         if ["env", "file", "credential"].iter().any(|key| reading.is_unused(key)) {
-            return fallback;
+            return None;
         }
-        reading.add(span, Problem::error(Code::Conflict, "`api_key` takes exactly one of env, file and credential"));
-        return fallback;
+        reading.add(
+            span,
+            Problem::error(Code::Conflict, format!("`{name}` takes exactly one of env, file and credential")),
+        );
+        return None;
     };
     if at.value.is_empty() {
         reading.bad(at, "is empty");
-        return fallback;
+        return None;
     }
     if raw.file.is_some() {
         // Beside the file, wherever the program is started.
-        return ApiKeySource::File(file.parent().unwrap_or(Path::new("")).join(&at.value));
+        return Some(ApiKeySource::File(file.parent().unwrap_or(Path::new("")).join(&at.value)));
     }
     let name_fits = |extra: &[char]| at.value.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(&c));
     if raw.env.is_some() {
         if name_fits(&['_']) && !at.value.starts_with(|c: char| c.is_ascii_digit()) {
-            return ApiKeySource::Env(at.value.clone());
+            return Some(ApiKeySource::Env(at.value.clone()));
         }
         // Most often the key itself, in the wrong place.
         reading.hide(&at.span);
@@ -184,14 +197,14 @@ fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) 
             Problem::error(Code::BadValue, "`env` takes the name of a variable: letters, digits and _")
                 .hint("write env = \"SKYVERN_API_KEY\", and put the key into that variable"),
         );
-        return fallback;
+        return None;
     }
     if name_fits(&['_', '-', '.']) && !at.value.starts_with('.') {
-        return ApiKeySource::Credential(at.value.clone());
+        return Some(ApiKeySource::Credential(at.value.clone()));
     }
     reading.hide(&at.span);
     reading.add(&at.span, Problem::error(Code::BadValue, "`credential` takes a name, as in LoadCredential=name:/path"));
-    fallback
+    None
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
     schedule::{self, RawDefaults, Seen},
+    secrets::{self, RawSecrets},
     settings::Settings,
     timetable::{CronCache, Rules},
     zone_cache::ZoneCache,
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     ids::Instance,
     schedule::{Schedule, Zone},
+    secret::Secret,
 };
 
 shape! {
@@ -33,6 +35,7 @@ shape! {
         reload_on_change: bool,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
+        secrets: RawSecrets,
         defaults: Nested<RawDefaults>,
         schedule: Schedules,
     }
@@ -98,6 +101,8 @@ pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
     let mut rules =
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
+    // Templates are tried out with a stand-in for every secret: what is in them is not read here.
+    reading.secrets = settings.secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
     let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }
@@ -147,6 +152,7 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
         },
+        secrets: secrets::check(raw.secrets.as_ref(), path, reading),
     }
 }
 

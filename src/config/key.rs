@@ -19,25 +19,42 @@ use crate::secret::Secret;
 const KEY_BYTES_MAX: u64 = 16 << 10;
 
 impl ApiKeySource {
-    /// Reads the key.
+    /// Reads the API key.
     ///
     /// # Errors
     /// It is not there, or is not a key that the API would take.
     pub fn resolve(&self, environment: &Environment) -> Result<Secret, Problem> {
+        let (text, place) = self.read("the API key", environment)?;
+        checked(&text, &place)
+    }
+
+    /// Reads a secret for templates: any text, without the line break at its end.
+    ///
+    /// # Errors
+    /// It is not there, or is empty.
+    pub fn resolve_secret(&self, name: &str, environment: &Environment) -> Result<Secret, Problem> {
+        let (text, place) = self.read(&format!("the secret {name:?}"), environment)?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() { Err(missing(format!("{place} is empty"))) } else { Ok(Secret::new(text.to_owned())) }
+    }
+
+    /// The text, and where it was, for people.
+    fn read(&self, what: &str, environment: &Environment) -> Result<(String, String), Problem> {
         match self {
             Self::Env(name) => match environment.get(name).map(|value| value.to_str()) {
-                None => Err(missing(format!("the API key is not in the environment: {name} is not set"))
-                    .hint(format!("set it ({name}=… skycron run), or say in [api] where the key is: api_key = {{ file = \"…\" }} or {{ credential = \"…\" }}"))),
+                None => Err(missing(format!("{what} is not in the environment: {name} is not set"))
+                    .hint(format!("set it ({name}=… skycron run), or say in the file where it is: {{ file = \"…\" }} or {{ credential = \"…\" }}"))),
                 Some(None) => Err(bad(&format!("the variable {name}"), "is not text")),
-                Some(Some(text)) => checked(text, &format!("the variable {name}")),
+                Some(Some(text)) => Ok((text.to_owned(), format!("the variable {name}"))),
             },
-            Self::File(path) => from_file(path, &format!("the key file {}", path.display())),
+            Self::File(path) => from_file(path, format!("the key file {}", path.display())),
             Self::Credential(name) => {
                 let folder = environment.path("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-                    missing(format!("the API key is not there: systemd passes no credentials, so not {name:?} either"))
+                    missing(format!("{what} is not there: systemd passes no credentials, so not {name:?} either"))
                         .hint(format!("run it as a service with LoadCredential={name}:/path/of/the/key"))
                 })?;
-                from_file(&folder.join(name), &format!("the credential {name:?}"))
+                from_file(&folder.join(name), format!("the credential {name:?}"))
             }
         }
     }
@@ -83,16 +100,16 @@ fn bad(place: &str, what: &str) -> Problem {
     Problem::error(Code::BadValue, format!("{place} {what}"))
 }
 
-fn from_file(path: &PathBuf, place: &str) -> Result<Secret, Problem> {
+fn from_file(path: &PathBuf, place: String) -> Result<(String, String), Problem> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(KEY_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| missing(format!("{place} cannot be read: {error}")))?;
     if bytes.len() as u64 > KEY_BYTES_MAX {
-        return Err(bad(place, "is too large for a key"));
+        return Err(bad(&place, "is too large for a key"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| bad(place, "is not text"))?;
-    checked(&text, place)
+    let text = String::from_utf8(bytes).map_err(|_| bad(&place, "is not text"))?;
+    Ok((text, place))
 }
 
 /// The API answers 403 to a key with quotes, blanks or `Bearer` around it, and does not say why.

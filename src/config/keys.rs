@@ -37,7 +37,6 @@ const LATER: &[(&str, &str)] = &[
     ("", "webhook"),
     ("", "notify"),
     ("", "log"),
-    ("", "secrets"),
     ("defaults", "notify"),
     ("schedule", "notify"),
     ("schedule", "failover"),

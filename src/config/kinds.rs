@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::parse_rfc3339,
-    schedule::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap},
+    schedule::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, template::is_template},
 };
 
 /// The longest duration that the file may name: ten years. Longer ones are slips, and would overflow dates.
@@ -279,10 +279,12 @@ fn json_table(table: &DeTable<'_>, reading: &mut Reading<'_>) -> Option<Map<Stri
 
 fn json(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Value> {
     let problem = match value {
-        DeValue::String(text) => match template_refused(text) {
-            None => return Some(Value::String(text.to_string())),
-            Some(problem) => problem,
-        },
+        DeValue::String(text) => {
+            if is_template(text) {
+                reading.templates.push((text.to_string(), span.clone()));
+            }
+            return Some(Value::String(text.to_string()));
+        }
         DeValue::Boolean(value) => return Some(Value::Bool(*value)),
         DeValue::Integer(integer) => match json_integer(integer) {
             Some(number) => return Some(Value::Number(number)),
@@ -318,10 +320,10 @@ fn json_integer(integer: &DeInteger<'_>) -> Option<Number> {
         .ok()
 }
 
-/// Templates are part of the plan: a string that looks like one must not reach the API as it is.
+/// Where no template is rendered, a string that looks like one must not reach the API as it is.
 pub(super) fn template_refused(text: &str) -> Option<Problem> {
-    (text.contains("{{") || text.contains("{%")).then(|| {
-        Problem::error(Code::NotAvailable, "templates ({{ … }}) are not available in this version")
+    is_template(text).then(|| {
+        Problem::error(Code::BadValue, "a template ({{ … }}) is possible in `parameters` and `title` only")
             .hint("write the value itself; it would be sent to the API as it stands")
     })
 }

@@ -24,6 +24,7 @@ mod key;
 mod options;
 mod policies;
 mod schedule;
+mod secrets;
 mod surprises;
 mod timetable;
 mod zone_cache;

@@ -12,6 +12,7 @@ use super::{
     problem::{Code, Problem},
     reader::{At, Reading, shape},
 };
+use crate::schedule::template::is_template;
 
 shape! {
     /// The options as they are written.
@@ -53,7 +54,7 @@ pub(super) fn check(raw: RawOptions, reading: &mut Reading<'_>) -> Map<String, V
             options.insert(name.to_owned(), value);
         }
     };
-    put("title", text(raw.title, reading));
+    put("title", raw.title.and_then(|at| title(at, reading)));
     put("proxy_location", raw.proxy_location.map(|at| at.value.0));
     put("webhook_url", address(raw.webhook_url, &["http", "https"], reading));
     put("totp_url", address(raw.totp_url, &["http", "https"], reading));
@@ -72,6 +73,15 @@ pub(super) fn check(raw: RawOptions, reading: &mut Reading<'_>) -> Map<String, V
     put("file_ids", raw.file_ids.map(|at| file_ids(at, reading)));
     put("run_metadata", raw.run_metadata.map(|at| metadata(at, reading)));
     options
+}
+
+/// The title may be a template; it is tried out with the schedule's others.
+fn title(at: At<String>, reading: &mut Reading<'_>) -> Option<Value> {
+    if is_template(&at.value) {
+        reading.templates.push((at.value.clone(), at.span));
+        return Some(Value::String(at.value));
+    }
+    text(Some(at), reading)
 }
 
 fn text(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value> {

@@ -45,6 +45,8 @@ words! {
         BadCron = "bad_cron",
         /// Occurrences that are closer together than `min_interval`.
         TooFrequent = "too_frequent",
+        /// A template that cannot be read, or speaks of what is not there.
+        BadTemplate = "bad_template",
         /// Part of the plan, and not of this version.
         NotAvailable = "not_available",
         /// A secret in the file itself.

@@ -14,6 +14,7 @@ use super::{
     keys,
     problem::{Code, LineIndex, Place, Problem, Severity},
 };
+use crate::schedule::template::Secrets;
 
 /// A value with its place, and the place of its key.
 #[derive(Debug, Clone)]
@@ -42,13 +43,26 @@ pub(super) struct Reading<'t> {
     /// Keys of the schedule that is being read which are there and could not be used, or were meant by one that is
     /// unknown: they are not missing as well.
     pub unused: Vec<String>,
+    /// Templates of the schedule that is being read, each with its place.
+    pub templates: Vec<(String, Range<usize>)>,
+    /// Stand-ins for the secrets that templates can speak of.
+    pub secrets: Secrets,
     drafts: Vec<Draft>,
     hidden: Vec<Range<usize>>,
 }
 
 impl<'t> Reading<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, schedule: None, key: String::new(), unused: Vec::new(), drafts: Vec::new(), hidden: Vec::new() }
+        Self {
+            text,
+            schedule: None,
+            key: String::new(),
+            unused: Vec::new(),
+            templates: Vec::new(),
+            secrets: Secrets::new(),
+            drafts: Vec::new(),
+            hidden: Vec::new(),
+        }
     }
 
     /// Adds a problem at a place.

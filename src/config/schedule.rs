@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
+use chrono::DateTime;
 use toml::de::DeTable;
 
 use super::{
@@ -13,8 +14,12 @@ use super::{
     timetable::{self, RawTimetable, Rules},
 };
 use crate::{
+    clock::rfc3339,
     ids::{ScheduleId, WorkflowId},
-    schedule::Schedule,
+    schedule::{
+        Schedule, Timetable,
+        template::{self, Occasion},
+    },
 };
 
 shape! {
@@ -62,6 +67,7 @@ pub(super) fn read(
 ) -> Option<(Schedule, Range<usize>)> {
     // Known before anything else is read, so that every problem says whose it is.
     reading.unused.clear();
+    reading.templates.clear();
     reading.schedule = table.get("id").and_then(|id| id.get_ref().as_str()).map(Into::into);
     let raw: RawSchedule = read_shape(table, reading);
     let cron_place = raw.timetable.cron_expression.as_ref().map_or_else(|| place.clone(), |at| at.span.clone());
@@ -96,18 +102,47 @@ fn check(
     };
     let set = policies::check(raw.policies, base, reading);
     let timetable = timetable::check(&raw.timetable, &set, place, rules, reading);
+    let run_options = options::check(raw.options, reading);
+    if let (Some(id), Some(timetable)) = (&id, &timetable) {
+        check_templates(id, timetable, reading);
+    }
     let schedule = Schedule {
         name: bounded_text(raw.name, NAME_BYTES_MAX, reading),
         description: bounded_text(raw.description, DESCRIPTION_BYTES_MAX, reading),
         enabled: raw.enabled.is_none_or(|at| at.value),
         parameters: raw.parameters.map(|at| at.value.0).unwrap_or_default(),
-        run_options: options::check(raw.options, reading),
+        run_options,
         policies: set.policies,
         id: id?,
         workflow_id: workflow_id?,
         timetable: timetable?,
     };
     Some(schedule)
+}
+
+/// Tries every template out on an occurrence of the schedule: one that has another before it, where there is such.
+fn check_templates(id: &ScheduleId, timetable: &Timetable, reading: &mut Reading<'_>) {
+    if reading.templates.is_empty() {
+        return;
+    }
+    let first = timetable.next_after(DateTime::UNIX_EPOCH);
+    let second = first.and_then(|first| timetable.next_after(first));
+    let Some(scheduled_for) = second.or(first) else { return };
+    let occasion = Occasion {
+        occurrence: format!("main/{id}@{}", rfc3339(scheduled_for)),
+        schedule: id.clone(),
+        scheduled_for,
+        previous: timetable.previous_before(scheduled_for),
+        next: timetable.next_after(scheduled_for),
+        zone: timetable.zone().clone(),
+    };
+    for (text, span) in std::mem::take(&mut reading.templates) {
+        if let Err(error) = template::render(&text, &occasion, &reading.secrets) {
+            let problem =
+                Problem::error(Code::BadTemplate, format!("the template cannot be rendered: {}", error.message));
+            reading.add(&span, problem.hint("as in \"{{ scheduled_for | date('%Y-%m-%d') }}\""));
+        }
+    }
 }
 
 fn missing<T>(key: &str, hint: &str, place: &Range<usize>, reading: &mut Reading<'_>) -> Option<T> {

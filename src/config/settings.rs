@@ -1,6 +1,6 @@
 //! The checked values of the file that are not schedules. Values and defaults only.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use url::Url;
 
@@ -22,6 +22,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// `[history]`.
     pub history: HistorySettings,
+    /// `[secrets]`: where the secrets are that templates speak of.
+    pub secrets: BTreeMap<String, ApiKeySource>,
 }
 
 /// How the API is used.

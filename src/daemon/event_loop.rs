@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
+    crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Request},
         log,
@@ -189,7 +190,14 @@ impl EventLoop {
         let now = self.clock.now();
         let mut turn = Turn::default();
         if let Some(by) = self.clock_step(now) {
-            self.engine.handle(now, Event::ClockStepped { by }, &mut turn);
+            self.timer.forget();
+            // Everything that was decided so far is asked about, also what is not durable yet: the answer comes after it.
+            let ahead = if by < TimeDelta::zero() {
+                self.history.ahead(now).await.map_err(LoopError::History)?
+            } else {
+                Vec::new()
+            };
+            self.engine.handle(now, Event::ClockStepped { by, ahead }, &mut turn);
         }
         for event in events {
             self.engine.handle(now, event, &mut turn);
@@ -200,13 +208,16 @@ impl EventLoop {
             return Ok(());
         }
         turn.changes.iter().for_each(log::change);
+        crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
         self.commits.push_back(Commit { durable, actions: turn.actions });
         Ok(())
     }
 
     fn done(&mut self, committed: Result<Vec<Action>, Arc<HistoryError>>) -> Result<(), LoopError> {
-        self.act(committed.map_err(LoopError::History)?);
+        let actions = committed.map_err(LoopError::History)?;
+        crash_point("after-commit");
+        self.act(actions);
         Ok(())
     }
 
@@ -276,6 +287,7 @@ impl EventLoop {
     /// Ends in order: nothing new is started, the answers to what was started are waited for, every row is made durable.
     /// Runs that are going are followed again by the next process.
     async fn stop(&mut self) -> Result<(), LoopError> {
+        crash_point("in-stop");
         self.turn([Event::Stop]).await?;
         let grace = tokio::time::sleep(self.stop_grace);
         tokio::pin!(grace);

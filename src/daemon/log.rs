@@ -67,6 +67,9 @@ pub fn change(change: &Change) {
             NoteKind::ClockStepped | NoteKind::ReloadRefused => tracing::warn!("{kind}: {text}"),
             _ => tracing::info!("{kind}: {text}"),
         },
+        Change::Reopened { schedule, after, .. } => {
+            tracing::warn!(%schedule, after = %rfc3339(*after), "the clock was ahead: what comes after is decided again");
+        }
         Change::Defined { schedule, definition: None, .. } => tracing::info!(%schedule, "gone from the file"),
         Change::Defined { .. }
         | Change::AccountedThrough { .. }

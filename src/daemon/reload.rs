@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     config::{Config, Environment, Problem, Problems, Settings, Severity},
+    crash_point::crash_point,
     daemon::{event_loop::Input, notify, signals::Asks},
     engine::Event,
     schedule::{Schedule, Timetable},
@@ -79,6 +80,7 @@ impl Reloader {
         let (path, environment) = (self.path.clone(), self.environment.clone());
         match apart(move || Config::load(&path, &environment)).await {
             Ok(config) => {
+                crash_point("in-reload");
                 if config.settings != self.settings {
                     tracing::warn!(
                         "settings outside the schedules changed in the file: they take effect at the next start"

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::{
     clock::{Clock, delta},
     config::{ApiSettings, Config, Environment, Settings},
+    crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
@@ -18,10 +19,13 @@ use crate::{
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
-    engine::{Engine, Event, Options, change::Memory},
+    engine::{
+        Engine, Event, Options,
+        change::{Ahead, Memory},
+    },
     history::{History, HistoryError, HistoryOptions, Retention, Store},
     ids::{OccurrenceKey, ScheduleId},
-    schedule::{Schedule, Timetable},
+    schedule::{Schedule, Timetable, template::Secrets},
     secret::Secret,
     skyvern::{Client, ClientError, ClientOptions},
 };
@@ -43,6 +47,8 @@ pub struct Setup {
     pub environment: Environment,
     /// The API key.
     pub api_key: Secret,
+    /// What templates may speak of.
+    pub secrets: Secrets,
     /// Where the history and the control socket are.
     pub state_dir: PathBuf,
     /// The clock.
@@ -149,6 +155,7 @@ struct Parts {
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
     memory: Memory,
+    ahead: Vec<Ahead>,
 }
 
 impl Parts {
@@ -160,7 +167,10 @@ impl Parts {
             ..HistoryOptions::default()
         };
         let store = Store::open(&setup.state_dir, &options)?;
+        crash_point("before-memory");
         let memory = store.memory()?;
+        crash_point("after-memory");
+        let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
@@ -169,7 +179,14 @@ impl Parts {
             poll_interval_max: settings.api.poll_interval_max,
             settle_grace: settings.api.settle_grace,
         };
-        let dispatcher = Dispatcher::new(client, Arc::clone(&setup.clock), setup.state_dir.clone(), patience, told);
+        let dispatcher = Dispatcher::new(
+            client,
+            Arc::clone(&setup.clock),
+            setup.state_dir.clone(),
+            patience,
+            setup.secrets.clone(),
+            told,
+        );
         let engine = Engine::new(Options {
             instance: settings.instance.clone(),
             launches_in_flight_max: settings.api.launches_in_flight_max as usize,
@@ -187,20 +204,22 @@ impl Parts {
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, history, inputs, memory })
+        Ok(Self { event_loop, history, inputs, memory, ahead })
     }
 
     /// The first event.
     fn boot(&mut self, setup: &Setup) -> Event {
         let memory = std::mem::take(&mut self.memory);
+        let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former }
+        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
     async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
         drop(event_loop);
+        crash_point("before-close");
         // Pruning may still hold it; then the thread ends by itself.
         let closed = match Arc::try_unwrap(history) {
             Ok(history) => history.close().await,

@@ -71,6 +71,12 @@ impl WallTimer {
         Ok(())
     }
 
+    /// The next [`WallTimer::set`] sets the kernel's timer in any case. For a clock that was seen to be set: where the kernel did
+    /// not notice (a virtual machine that was moved, a namespace of its own), the wait would still go by the one of before.
+    pub fn forget(&mut self) {
+        self.armed = None;
+    }
+
     /// Ends when the instant has come, or when the clock was set (the kernel cancels the wait then, and whoever waited has to
     /// look at the clock anyway); never, while it waits for nothing. The timer is to be set again afterwards. May be dropped
     /// and asked again without losing anything.

@@ -22,10 +22,14 @@ const FAILED_LOOKS_PER_LINE: u32 = 20;
 impl Shared {
     pub(super) async fn follow(&self, key: OccurrenceKey, run_id: RunId, since: DateTime<Utc>) {
         let mut told: Option<RunReport> = None;
+        let mut asked_to_wait: Option<Duration> = None;
         let (mut failed_looks, mut not_found_looks) = (0_u32, 0_u32);
         loop {
             let age = (self.clock.now() - since).to_std().unwrap_or_default();
             let mut wait = poll_wait(&self.patience, &key, age);
+            if let Some(asked) = asked_to_wait.take() {
+                wait = wait.max(asked);
+            }
             if failed_looks > 0 {
                 wait = wait.saturating_mul(1 << failed_looks.min(4)).min(self.patience.poll_interval_max.max(wait));
             }
@@ -46,7 +50,11 @@ impl Shared {
                     });
                     if over || news {
                         told = Some(report.clone());
-                        self.tell(Event::RunReported { key: key.clone(), report: Box::new(report) }).await;
+                        self.tell(Event::RunReported {
+                            key: key.clone(),
+                            report: Box::new(self.without_secrets(report)),
+                        })
+                        .await;
                     }
                     if over {
                         return;
@@ -59,6 +67,7 @@ impl Shared {
                 Err(error) => {
                     not_found_looks += u32::from(error.kind == ApiErrorKind::NotFound);
                     failed_looks = failed_looks.saturating_add(1);
+                    asked_to_wait = error.retry_after;
                     if failed_looks % FAILED_LOOKS_PER_LINE == 2 {
                         tracing::warn!(occurrence = %key, %run_id, %error, hint = error.hint, failed_looks, "the run cannot be followed");
                     }
@@ -73,9 +82,16 @@ impl Shared {
         if !brief.is_over() {
             return Ok(brief);
         }
-        let full = self.client.get_run(run_id, Detail::Full).await?;
-        // Between the two, the server may have decided to try again.
-        Ok(full)
+        match self.client.get_run(run_id, Detail::Full).await {
+            // Between the two, the server may have decided to try again.
+            Ok(full) => Ok(full),
+            // Later perhaps; but an answer that can never be read must not hide that the run is over.
+            Err(error) if error.is_passing() => Err(error),
+            Err(error) => {
+                tracing::warn!(%run_id, %error, hint = error.hint, "the run's output cannot be read");
+                Ok(RunReport { truncated: true, ..brief })
+            }
+        }
     }
 }
 

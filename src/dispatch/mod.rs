@@ -14,14 +14,17 @@ use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
-    engine::{Action, Event},
+    engine::{Action, Event, RunReport},
     ids::{OccurrenceKey, RunId},
-    skyvern::Client,
+    schedule::template::Secrets,
+    secret::Secret,
+    skyvern::{ApiError, ApiErrorKind, Client},
 };
 use workflows::Workflows;
 
-/// How often a cancel is tried.
-const CANCEL_ATTEMPTS_MAX: u32 = 5;
+/// How often a cancel is tried, and the longest wait between two tries: about four hours, the limit that servers set to a run.
+const CANCEL_ATTEMPTS_MAX: u32 = 250;
+const CANCEL_WAIT_SECONDS_MAX: u64 = 60;
 
 /// How patient to be.
 #[derive(Debug, Clone)]
@@ -46,20 +49,22 @@ struct Shared {
     state_dir: PathBuf,
     patience: Patience,
     events: mpsc::Sender<Event>,
+    secrets: Secrets,
     workflows: Workflows,
 }
 
 impl Dispatcher {
-    /// A dispatcher that reports to `events`. The history in `state_dir` is only read, to tell whose run is whose.
+    /// A dispatcher that reports to `events`. `secrets` are what templates may speak of. The history in `state_dir` is only read, to tell whose run is whose.
     #[must_use]
     pub fn new(
         client: Client,
         clock: Arc<dyn Clock>,
         state_dir: PathBuf,
         patience: Patience,
+        secrets: Secrets,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let shared = Shared { client, clock, state_dir, patience, events, workflows: Workflows::default() };
+        let shared = Shared { client, clock, state_dir, patience, events, secrets, workflows: Workflows::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -87,6 +92,20 @@ impl Shared {
         let _ = self.events.send(event).await;
     }
 
+    /// A report without the secrets that went into the request: a workflow may well put what it was given into its output.
+    fn without_secrets(&self, mut report: RunReport) -> RunReport {
+        let texts = [&mut report.output, &mut report.errors, &mut report.failure_reason, &mut report.downloaded_files];
+        for text in texts.into_iter().flatten() {
+            for secret in self.secrets.values() {
+                *text = secret.redact(text);
+                // As it stands inside a JSON string.
+                let quoted = serde_json::Value::from(secret.expose()).to_string();
+                *text = Secret::new(quoted[1..quoted.len() - 1].to_owned()).redact(text);
+            }
+        }
+        report
+    }
+
     /// Whether nobody is told any more.
     fn over(&self) -> bool {
         self.events.is_closed()
@@ -97,8 +116,10 @@ impl Shared {
         for attempt in 1..=CANCEL_ATTEMPTS_MAX {
             match self.client.cancel_run(&run_id).await {
                 Ok(()) => return,
-                Err(error) if error.is_passing() && attempt < CANCEL_ATTEMPTS_MAX => {
-                    let wait = error.retry_after.unwrap_or(Duration::from_secs(1 << attempt));
+                // A key can be repaired, and what cannot be understood now may be a proxy that goes away again.
+                Err(error) if !is_final(&error) && attempt < CANCEL_ATTEMPTS_MAX && !self.over() => {
+                    let wait = error.retry_after.unwrap_or(Duration::from_secs(1 << attempt.min(6)));
+                    let wait = wait.min(Duration::from_secs(CANCEL_WAIT_SECONDS_MAX));
                     tracing::warn!(occurrence = %key, %run_id, %error, "the run could not be cancelled yet");
                     tokio::time::sleep(wait).await;
                 }
@@ -109,4 +130,9 @@ impl Shared {
             }
         }
     }
+}
+
+/// The same cancel would get the same answer for ever.
+fn is_final(error: &ApiError) -> bool {
+    matches!(error.kind, ApiErrorKind::NotFound | ApiErrorKind::Refused)
 }

@@ -5,7 +5,8 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    clock::delta,
+    clock::{Stopwatch, delta},
+    crash_point::crash_point,
     dispatch::Shared,
     engine::{
         Event,
@@ -24,19 +25,27 @@ const PAGES_MAX: u32 = 20;
 impl Shared {
     pub(super) async fn settle(&self, settle: Settle) {
         let key = settle.key.clone();
-        let mut inquiry = Inquiry::new(settle.clone(), self.clock.now(), delta(self.patience.settle_grace));
+        // What was sent had its templates filled in; a template that fails now was not sent then.
+        let parameters = settle.asked.as_ref().and_then(|(schedule, parameters)| {
+            self.rendered(&key, schedule, parameters).ok().map(|(parameters, _)| parameters)
+        });
+        // The wall clock may be set meanwhile, and a step forward must not end the grace early: it is read once, and the
+        // monotonic one counts on from there.
+        let (begun, watch) = (self.clock.now(), Stopwatch::start());
+        let mut inquiry = Inquiry::new(&settle, parameters, begun, delta(self.patience.settle_grace));
         loop {
             if self.over() {
                 return;
             }
-            let now = self.clock.now();
+            let now = begun + delta(watch.elapsed());
             let seen = match inquiry.step(now) {
                 Step::Conclude(verdict) => {
+                    crash_point("settled");
                     self.tell(Event::Settled { key, verdict }).await;
                     return;
                 }
                 Step::WaitUntil(instant) => {
-                    // Capped, since the clock may be set meanwhile.
+                    // Capped, so that it is soon seen that nobody listens any more.
                     let wait = (instant - now).to_std().unwrap_or_default().min(std::time::Duration::from_secs(5));
                     tokio::time::sleep(wait).await;
                     continue;
@@ -52,6 +61,7 @@ impl Shared {
                 tracing::warn!(occurrence = %key, %error, hint = error.hint, "its run cannot be looked for yet");
                 Seen::Failed(error.message)
             });
+            crash_point("in-settle");
             inquiry.saw(now, seen);
         }
     }

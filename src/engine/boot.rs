@@ -8,13 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use crate::{
     clock::{delta, rfc3339},
     engine::{
         Action, Change, Engine, Entry, Reason, ReasonCode, Status, Timer, Turn,
-        change::{AttemptOutcome, Memory, NoteKind, OpenOccurrence, ScheduleMemory},
+        change::{Ahead, AttemptOutcome, Memory, NoteKind, OpenOccurrence, ScheduleMemory},
         due::Stretch,
         flight::{Flight, Stage, start_by},
         span,
@@ -23,6 +23,9 @@ use crate::{
     schedule::{Schedule, Timetable},
 };
 
+/// The run of a start that left at an unknown time is looked for from so long ago on.
+const UNKNOWN_SINCE_HOURS: i64 = 24;
+
 impl Engine {
     pub(super) fn boot(
         &mut self,
@@ -30,6 +33,7 @@ impl Engine {
         schedules: Vec<Arc<Schedule>>,
         memory: Memory,
         former: &BTreeMap<ScheduleId, Timetable>,
+        ahead: Vec<Ahead>,
         turn: &mut Turn,
     ) {
         if !self.options.fires {
@@ -53,14 +57,24 @@ impl Engine {
         }
         let mut remembered: BTreeMap<ScheduleId, ScheduleMemory> =
             memory.schedules.into_iter().map(|schedule| (schedule.id.clone(), schedule)).collect();
+        self.doubt(now, ahead);
         for schedule in schedules {
             let known = remembered.remove(&schedule.id);
             let former = former.get(&schedule.id);
             self.enter(now, schedule, known, former, turn);
         }
         for gone in remembered.into_values() {
-            self.leave(now, &gone, former.get(&gone.id), "the schedule was removed from the file", turn);
-            turn.changes.push(Change::Defined { schedule: gone.id, at: now, definition: None });
+            self.leave(
+                now,
+                &gone,
+                former.get(&gone.id),
+                Status::Missed,
+                "the schedule was removed from the file",
+                turn,
+            );
+            let at = now.max(gone.accounted_through);
+            turn.changes.push(Change::Defined { schedule: gone.id.clone(), at, definition: None });
+            turn.changes.push(Change::AccountedThrough { schedule: gone.id, through: at });
         }
         // Runs before starts, so that what was pending sees what is live.
         let (going, pending): (Vec<_>, Vec<_>) =
@@ -84,23 +98,34 @@ impl Engine {
     ) {
         let id = schedule.id.clone();
         let definition = schedule.timetable.definition(schedule.enabled);
-        let mut entry = Entry::new(Arc::clone(&schedule), now);
         let same = known.as_ref().is_some_and(|known| known.definition == definition);
         let same_workflow = known.as_ref().is_some_and(|known| known.workflow_id == schedule.workflow_id);
+        let mut entry = Entry::new(Arc::clone(&schedule), now);
+        if let Some(doubted) = self.doubted.get(&id).filter(|_| known.is_none()) {
+            // It was in the file before, and is a new one now: what was decided about it ahead of the clock is in its way.
+            if doubted.reopen_after.is_none() {
+                entry.accounted_through = doubted.accounted_through;
+            }
+            self.reopen_doubted(now, Some(&id), turn);
+        }
         if let Some(known) = known {
             entry.pause = known.pause.clone();
             if same {
                 entry.accounted_through = known.accounted_through;
             } else {
-                self.leave(now, &known, former, "the schedule was changed in the file", turn);
+                self.leave(now, &known, former, Status::Missed, "the schedule was changed in the file", turn);
+                // The clock may show a little less than when the last one was decided; nothing is decided twice.
+                entry.accounted_through = now.max(known.accounted_through);
             }
         }
+        // Never for instants that another definition has decided about, even where the clock shows less than it did then.
+        let from = now.max(entry.accounted_through);
         if !same || !same_workflow {
             let definition = Some(Box::new((definition, schedule.workflow_id.clone())));
-            turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition });
+            turn.changes.push(Change::Defined { schedule: id.clone(), at: from, definition });
         }
         if !same {
-            turn.changes.push(Change::AccountedThrough { schedule: id.clone(), through: now });
+            turn.changes.push(Change::AccountedThrough { schedule: id.clone(), through: from });
         }
         if let Some(until) = entry.pause.as_ref().and_then(|pause| pause.until) {
             self.timers.insert((until, Timer::PauseEnds(id.clone())));
@@ -108,32 +133,57 @@ impl Engine {
         self.entries.insert(id, entry);
     }
 
-    /// What was due by a definition that is no longer in force, and has no row yet: one row for all of it.
+    /// What was due by a definition that is no longer in force, and was not decided: one row for all of it, but for what was
+    /// tried while the clock was ahead.
     pub(super) fn leave(
         &mut self,
         now: DateTime<Utc>,
         known: &ScheduleMemory,
         former: Option<&Timetable>,
+        status: Status,
         why: &str,
         turn: &mut Turn,
     ) {
         let Some(timetable) = former else { return };
-        let Some(first) = timetable.next_after(known.accounted_through).filter(|first| *first <= now) else { return };
-        let last = timetable.previous_before(now + TimeDelta::seconds(1)).map_or(first, |last| last.clamp(first, now));
-        let (status, reason) = if known.definition.enabled {
-            let detail = format!("nothing could fire when it was due, {} ago, and {why} since", span(now - last));
-            (Status::Missed, Reason::new(ReasonCode::Superseded, detail))
-        } else {
-            (Status::Skipped, Reason::new(ReasonCode::Disabled, "enabled = false"))
-        };
-        let stretch = Stretch { id: &known.id, workflow_id: &known.workflow_id, timetable, first, last };
-        self.record_stretch(now, &stretch, status, &reason, turn);
+        let (id, workflow_id) = (&known.id, &known.workflow_id);
+        self.record_dropped(
+            now,
+            &Stretch { id, workflow_id, timetable, first: known.accounted_through, last: now },
+            turn,
+        );
+        // The one that is due in this very second has passed.
+        let passed = now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(now) + TimeDelta::seconds(1);
+        let Some(last) = timetable.previous_before(passed) else { return };
+        let mut next = timetable.next_after(known.accounted_through);
+        while let Some(first) = next.filter(|first| *first <= last) {
+            let tried = self.tried_ahead(id, first, last);
+            let before = tried.first().map(|tried| timetable.previous_before(*tried).unwrap_or(first).max(first));
+            let last = before.unwrap_or(last);
+            if tried.first() != Some(&first) {
+                let (status, reason) = if known.definition.enabled {
+                    let detail =
+                        format!("it was not started when it was due, {} ago, and {why} since", span(now - last));
+                    (status, Reason::new(ReasonCode::Superseded, detail))
+                } else {
+                    (Status::Skipped, Reason::new(ReasonCode::Disabled, "enabled = false"))
+                };
+                let stretch = Stretch { id, workflow_id, timetable, first, last };
+                self.record_stretch(now, &stretch, status, &reason, turn);
+            }
+            next = timetable.next_after(last);
+        }
+        self.forget_tried_ahead(id, now);
     }
 
     /// An occurrence that was open when the process before this one ended.
     fn take_up(&mut self, now: DateTime<Utc>, open: OpenOccurrence, turn: &mut Turn) {
         let key = open.key;
-        let schedule = self.entries.get(&key.schedule).map(|entry| Arc::clone(&entry.schedule));
+        // The row names the workflow: what may have started of it before is looked for there, so it is started there again,
+        // whatever the file says by now.
+        let schedule = self.entries.get(&key.schedule).map(|entry| match &entry.schedule {
+            schedule if schedule.workflow_id == open.workflow_id => Arc::clone(schedule),
+            schedule => Arc::new(Schedule { workflow_id: open.workflow_id.clone(), ..Schedule::clone(schedule) }),
+        });
         let flight = Flight {
             start_by: schedule.as_ref().map_or(now, |schedule| start_by(open.trigger, schedule, key.scheduled_for)),
             schedule: schedule.clone(),
@@ -149,7 +199,7 @@ impl Engine {
             warning: None,
             timer: None,
         };
-        let since = flight.first_attempt_at.unwrap_or(open.at);
+        let since = flight.first_attempt_at.unwrap_or(open.at).min(now);
         self.flights.insert(key.clone(), flight);
         match (open.status, open.run_id) {
             (Status::Running, Some(run_id)) => {
@@ -174,6 +224,14 @@ impl Engine {
             }
             _ => {
                 self.live(&key);
+                if let Some(flight) = self.flights.get_mut(&key) {
+                    // The clock of the earlier process may have been another one. The request may be on its way for a while
+                    // from now on, and if it left in what is the future, it left at a time that is not known.
+                    flight.last_attempt_at = Some(now);
+                    if flight.first_attempt_at.is_none_or(|at| at > now) {
+                        flight.first_attempt_at = Some(now - TimeDelta::hours(UNKNOWN_SINCE_HOURS));
+                    }
+                }
                 if open.attempt_outcome.is_none() {
                     turn.changes.push(Change::AttemptEnded {
                         key: key.clone(),

@@ -36,6 +36,16 @@ pub enum Change {
         /// Up to and including.
         through: DateTime<Utc>,
     },
+    /// The clock was ahead and was set back. What was decided about this schedule's instants after `after`, without ever being
+    /// tried, is taken out of the history, and the schedule is accounted for up to `after` only. What was tried stays.
+    Reopened {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// From there on.
+        after: DateTime<Utc>,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// A new row.
     Occurred(Box<NewOccurrence>),
     /// A row's status changes.
@@ -177,6 +187,22 @@ pub struct Memory {
     pub open: Vec<OpenOccurrence>,
     /// The latest instant that any row carries: a clock that shows less at boot is wrong or was set back.
     pub latest_instant: Option<DateTime<Utc>>,
+}
+
+/// What the history has about the time to come of one schedule: it was written under a clock that was ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// Accounted for up to and including this instant.
+    pub accounted_through: DateTime<Utc>,
+    /// It is to be decided again after this instant: the present, or where a stretch begins that reaches beyond it. `None`: it
+    /// is not accounted for beyond the present, or the present is surely wrong.
+    pub reopen_after: Option<DateTime<Utc>>,
+    /// Its definition, if it was given under the clock that was ahead; the inner `None`: it is gone from the file.
+    pub redefine: Option<Option<Box<(Definition, WorkflowId)>>>,
+    /// Instants after that (or else after `accounted_through`) which were tried: what came of them stays.
+    pub tried: Vec<DateTime<Utc>>,
 }
 
 /// What is remembered of a schedule.

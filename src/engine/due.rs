@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::{
     clock::{delta, rfc3339},
     engine::{
-        Action, CATCH_UP_RUNS_MAX, Change, Engine, Entry, ON_TIME_SECONDS_MAX, Reason, ReasonCode, Status, Timer,
-        Trigger, Turn,
+        Action, CATCH_UP_RUNS_MAX, Change, Engine, Entry, ON_TIME_SECONDS_MAX, Reason, ReasonCode, Status, Trigger,
+        Turn,
         change::{NewOccurrence, Pause},
         fire_at,
         flight::{Admission, Stage, start_by},
@@ -36,16 +36,25 @@ impl Engine {
         let schedule = Arc::clone(&entry.schedule);
         let (accounted_through, pause) = (entry.accounted_through, entry.pause.clone());
         let first = due.scheduled_for;
-        let last = self.last_due(&schedule, first, now);
-
-        self.record_dropped(now, &schedule, accounted_through, last, turn);
-        let to_start = match &pause {
-            Some(pause) => self.record_paused(now, &schedule, pause, (first, last), turn),
-            None => Some((first, last)),
-        };
-        if let Some(stretch) = to_start {
-            self.start_or_record(now, &schedule, stretch, turn);
+        let tried = self.tried_ahead(id, first, now);
+        let mut last = self.last_due(&schedule, first, now);
+        if let Some(tried) = tried.first() {
+            let before = schedule.timetable.previous_before(*tried).unwrap_or(first);
+            last = last.min(before).max(first);
         }
+
+        self.record_dropped(now, &Stretch::of(&schedule, accounted_through, last), turn);
+        // What was tried while the clock was ahead has its row.
+        if tried.first() != Some(&first) {
+            let to_start = match &pause {
+                Some(pause) => self.record_paused(now, &schedule, pause, (first, last), turn),
+                None => Some((first, last)),
+            };
+            if let Some(stretch) = to_start {
+                self.start_or_record(now, &schedule, stretch, turn);
+            }
+        }
+        self.forget_tried_ahead(id, last);
         if let Some(entry) = self.entries.get_mut(id) {
             entry.accounted_through = last;
         }
@@ -239,20 +248,14 @@ impl Engine {
         })));
     }
 
-    /// Rows for occurrences that a clock change brought within five minutes of the one before them.
-    fn record_dropped(
-        &self,
-        now: DateTime<Utc>,
-        schedule: &Schedule,
-        after: DateTime<Utc>,
-        until: DateTime<Utc>,
-        turn: &mut Turn,
-    ) {
-        for at in schedule.timetable.dropped_between(after, until) {
+    /// Rows for occurrences that a clock change brought within five minutes of the one before them: those after the stretch's
+    /// first instant, up to its last.
+    pub(super) fn record_dropped(&self, now: DateTime<Utc>, stretch: &Stretch<'_>, turn: &mut Turn) {
+        for at in stretch.timetable.dropped_between(stretch.first, stretch.last) {
             let detail = "a clock change brings it within five minutes of the occurrence before it".to_owned();
             turn.changes.push(Change::Occurred(Box::new(NewOccurrence {
-                key: self.key(&schedule.id, at, String::new()),
-                workflow_id: schedule.workflow_id.clone(),
+                key: self.key(stretch.id, at, String::new()),
+                workflow_id: stretch.workflow_id.clone(),
                 trigger: Trigger::Schedule,
                 status: Status::Skipped,
                 reason: Some(Reason::new(ReasonCode::ClockChange, detail)),
@@ -276,19 +279,6 @@ impl Engine {
                 turn.changes.push(Change::Paused { schedule: id.clone(), at: now, pause: None });
             }
         }
-    }
-
-    /// The wall clock moved by itself. Backwards, nothing is due a second time, since every schedule is accounted for beyond
-    /// the present; forwards, what was jumped over is caught up like any outage. It is written down either way.
-    pub(super) fn clock_stepped(&mut self, now: DateTime<Utc>, by: TimeDelta, turn: &mut Turn) {
-        let direction = if by < TimeDelta::zero() { "back" } else { "forward" };
-        turn.changes.push(Change::Noted {
-            at: now,
-            kind: crate::engine::change::NoteKind::ClockStepped,
-            text: format!("the clock went {direction} by {}", span(by.abs())),
-        });
-        self.timers.retain(|(at, timer)| *timer != Timer::Pace || *at <= now);
-        self.pace_at = None;
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     engine::{
-        change::{Change, Memory, Pause},
+        change::{Ahead, Change, Memory, Pause},
         run::RunReport,
     },
     ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
@@ -26,6 +26,8 @@ pub enum Event {
         /// For each remembered schedule whose definition is not the file's any more (changed, or gone): when it was due by the
         /// one that was in force, made from `memory`. Zone rules are looked up outside; one that cannot be looked up is absent.
         former: BTreeMap<ScheduleId, Timetable>,
+        /// What the history has about the time to come.
+        ahead: Vec<Ahead>,
     },
     /// The time that `next_wake` named has come, or may have.
     Wake,
@@ -109,6 +111,8 @@ pub enum Event {
     ClockStepped {
         /// By how much; negative: backwards.
         by: TimeDelta,
+        /// What the history has about the time to come; asked for where the clock went backwards.
+        ahead: Vec<Ahead>,
     },
     /// The process is to end: nothing new is started.
     Stop,
@@ -151,8 +155,11 @@ pub enum LaunchReply {
 /// What looking for a run brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The start made this run.
+    /// The start made this run: it says so itself.
     Found(Box<RunReport>),
+    /// This run is the only one that could be the start's, as far as the server tells. Another start without an answer could
+    /// have made it as well.
+    Likely(Box<RunReport>),
     /// The start surely made no run.
     Absent {
         /// What was looked at.
@@ -217,8 +224,11 @@ pub struct Settle {
     pub key: OccurrenceKey,
     /// Whose runs to look through.
     pub workflow_id: WorkflowId,
-    /// What it was started with, where that is still known: for servers that cannot search by tag.
-    pub parameters: Option<Map<String, Value>>,
+    /// Its schedule, where that is still there, and the parameters before their templates were filled in: for servers that
+    /// cannot search by tag.
+    pub asked: Option<(Arc<Schedule>, Map<String, Value>)>,
+    /// Whether it was surely started with these: after a restart, the file may say something else than it did then.
+    pub parameters_are_sure: bool,
     /// When its first attempt began; a run made earlier is another's.
     pub since: DateTime<Utc>,
     /// When its last attempt began: looking goes on for a while after this, since the request may still be on its way.

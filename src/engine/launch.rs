@@ -183,7 +183,8 @@ impl Engine {
         let settle = Settle {
             key: key.clone(),
             workflow_id: flight.workflow_id.clone(),
-            parameters: flight.run_parameters(),
+            asked: flight.schedule.clone().zip(flight.run_parameters()),
+            parameters_are_sure: !from_before,
             since: flight.first_attempt_at.unwrap_or(now),
             last_attempt_at: flight.last_attempt_at.unwrap_or(now),
         };
@@ -201,11 +202,21 @@ impl Engine {
         let Some(flight) = self.flights.get(key) else { return };
         let Stage::Settling { from_before } = flight.stage else { return };
         match verdict {
-            Verdict::Found(report) if self.has_run(&report.run_id) => {
+            Verdict::Found(report) | Verdict::Likely(report) if self.has_run(&report.run_id) => {
                 let detail = format!("{} was found, but is another occurrence's already", report.run_id);
                 self.end(now, key, Status::Unknown, Some(Reason::new(ReasonCode::NoAnswer, detail)), turn);
             }
             Verdict::Found(report) => self.started(now, key, report, turn),
+            Verdict::Likely(report) => match self.another_could_own_it(key) {
+                None => self.started(now, key, report, turn),
+                Some(other) => {
+                    let detail = format!(
+                        "whether it was started cannot be known: {} may be its run, or that of {other}; look at both at Skyvern",
+                        report.run_id
+                    );
+                    self.end(now, key, Status::Unknown, Some(Reason::new(ReasonCode::NoAnswer, detail)), turn);
+                }
+            },
             Verdict::Absent { evidence } => self.start_again(now, key, &evidence, turn),
             Verdict::Undetermined { evidence } if on_unknown(flight) == OnUnknown::Retry => {
                 self.start_again(now, key, &format!("{evidence} (on_unknown = \"retry\")"), turn);
@@ -229,6 +240,32 @@ impl Engine {
     /// Whether an open occurrence has this run already. (The history was asked about ended ones when the run was found.)
     fn has_run(&self, wanted: &RunId) -> bool {
         self.flights.values().any(|flight| matches!(&flight.stage, Stage::Running { run_id } if run_id == wanted))
+    }
+
+    /// Another start that is without an answer and asked the server for the same: a run that does not say whose it is may be
+    /// either's.
+    fn another_could_own_it(&self, key: &OccurrenceKey) -> Option<OccurrenceKey> {
+        let flight = self.flights.get(key)?;
+        let asked = flight.run_parameters();
+        let alike = |other: &Flight| match (&asked, other.run_parameters()) {
+            // After a restart, the file may say something else than it did at the start.
+            _ if other.stage == (Stage::Settling { from_before: true }) => true,
+            (Some(asked), Some(theirs)) => {
+                theirs.iter().all(|(name, value)| asked.get(name).is_none_or(|a| a == value))
+            }
+            _ => true,
+        };
+        let mut others: Vec<&OccurrenceKey> = self
+            .flights
+            .iter()
+            .filter(|(other, flight)| {
+                *other != key && matches!(flight.stage, Stage::Launching | Stage::Settling { .. })
+            })
+            .filter(|(_, other)| other.workflow_id == flight.workflow_id && alike(other))
+            .map(|(other, _)| other)
+            .collect();
+        others.sort();
+        others.first().map(|other| (*other).clone())
     }
 
     fn start_again(&mut self, now: DateTime<Utc>, key: &OccurrenceKey, evidence: &str, turn: &mut Turn) {

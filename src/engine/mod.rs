@@ -27,6 +27,7 @@ pub mod retry;
 pub mod run;
 pub mod settle;
 mod state;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -111,6 +112,8 @@ enum Timer {
     PauseEnds(ScheduleId),
     /// The pace allows the next start.
     Pace,
+    /// The clock, which showed less at boot than the history does, is believed.
+    ClockTrusted,
 }
 
 /// The state machine. Owned by one loop.
@@ -127,6 +130,10 @@ pub struct Engine {
     in_flight: usize,
     /// When the next start is allowed at the pace of `launches_per_second_max`, if every start before was on that pace.
     pace_at: Option<DateTime<Utc>>,
+    /// Instants of the time to come that were tried already, under a clock that was ahead.
+    tried_ahead: BTreeMap<ScheduleId, step::Tried>,
+    /// Schedules that were accounted for beyond the present at boot, and what the history had of them.
+    doubted: BTreeMap<ScheduleId, change::Ahead>,
     stopping: bool,
 }
 
@@ -142,6 +149,8 @@ impl Engine {
             ready: BTreeSet::new(),
             in_flight: 0,
             pace_at: None,
+            tried_ahead: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             stopping: false,
         }
     }
@@ -149,7 +158,9 @@ impl Engine {
     /// Takes in one event at the instant `now`, and adds what follows from it to `turn`. Several events may share a turn.
     pub fn handle(&mut self, now: DateTime<Utc>, event: Event, turn: &mut Turn) {
         match event {
-            Event::Boot { schedules, memory, former } => self.boot(now, schedules, memory, &former, turn),
+            Event::Boot { schedules, memory, former, ahead } => {
+                self.boot(now, schedules, memory, &former, ahead, turn);
+            }
             Event::Wake => {}
             Event::Reload { schedules } => self.reload(now, schedules, turn),
             Event::ReloadRefused { text } => {
@@ -165,7 +176,7 @@ impl Engine {
             }
             Event::Backfill { request, schedule, from, to } => self.backfill(now, request, &schedule, (from, to), turn),
             Event::Pause { request, schedule, pause } => self.pause(now, request, &schedule, pause, turn),
-            Event::ClockStepped { by } => self.clock_stepped(now, by, turn),
+            Event::ClockStepped { by, ahead } => self.clock_stepped(now, by, ahead, turn),
             Event::Stop => {
                 self.stopping = true;
                 if self.options.fires {
@@ -204,6 +215,7 @@ impl Engine {
                 Timer::RunTimeout(key) => self.run_timed_out(now, &key, turn),
                 Timer::PauseEnds(schedule) => self.pause_ends(now, &schedule, turn),
                 Timer::Pace => {}
+                Timer::ClockTrusted => self.reopen_doubted(now, None, turn),
             }
         }
     }

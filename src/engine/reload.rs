@@ -36,7 +36,8 @@ impl Engine {
                 if entry.schedule.workflow_id != schedule.workflow_id {
                     told.push(format!("{id} runs {}", schedule.workflow_id));
                     let definition = Some(Box::new((definition, schedule.workflow_id.clone())));
-                    turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition });
+                    let at = now.max(entry.accounted_through);
+                    turn.changes.push(Change::Defined { schedule: id.clone(), at, definition });
                 } else if differs(&entry.schedule, &schedule) {
                     told.push(format!("{id} is started differently"));
                 } else if entry.schedule.timetable != schedule.timetable {
@@ -47,9 +48,17 @@ impl Engine {
             } else {
                 told.push(format!("{id} is due at other times, from now on"));
                 self.disarm(&id, entry.due);
-                let known = memory_of(&entry);
-                let former = entry.schedule.timetable.clone();
-                self.enter(now, schedule, Some(known), Some(&former), turn);
+                let former = Arc::clone(&entry.schedule);
+                let known = known(&entry);
+                self.leave(
+                    now,
+                    &known,
+                    Some(&former.timetable),
+                    Status::Skipped,
+                    "the schedule was changed in the file",
+                    turn,
+                );
+                self.enter(now, schedule, Some(known), None, turn);
                 if let Some(new) = self.entries.get_mut(&id) {
                     new.live = entry.live;
                     new.waiting = entry.waiting;
@@ -61,10 +70,19 @@ impl Engine {
         for (id, entry) in old {
             told.push(format!("{id} is gone"));
             self.disarm(&id, entry.due);
-            let former = &entry.schedule.timetable;
-            self.leave(now, &memory_of(&entry), Some(former), "the schedule was removed from the file", turn);
-            turn.changes.push(Change::Defined { schedule: id.clone(), at: now, definition: None });
-            let unstarted: Vec<OccurrenceKey> = self
+            let timetable = &entry.schedule.timetable;
+            self.leave(
+                now,
+                &known(&entry),
+                Some(timetable),
+                Status::Skipped,
+                "the schedule was removed from the file",
+                turn,
+            );
+            let at = now.max(entry.accounted_through);
+            turn.changes.push(Change::Defined { schedule: id.clone(), at, definition: None });
+            turn.changes.push(Change::AccountedThrough { schedule: id.clone(), through: at });
+            let mut unstarted: Vec<OccurrenceKey> = self
                 .flights
                 .iter()
                 .filter(|(key, flight)| {
@@ -72,6 +90,7 @@ impl Engine {
                 })
                 .map(|(key, _)| key.clone())
                 .collect();
+            unstarted.sort();
             for key in unstarted {
                 let reason = Reason::new(ReasonCode::Superseded, "its schedule was removed from the file");
                 self.end(now, &key, Status::Skipped, Some(reason), turn);
@@ -92,13 +111,12 @@ impl Engine {
     }
 }
 
-/// The schedule as the history knows it. The timers have run, so what is due has its row, unless it is held back.
-fn memory_of(entry: &Entry) -> ScheduleMemory {
-    let schedule = &entry.schedule;
+/// What a definition that gives way leaves to be accounted for: what its jitter, or a start that is being looked for, held back.
+fn known(entry: &Entry) -> ScheduleMemory {
     ScheduleMemory {
-        id: schedule.id.clone(),
-        definition: schedule.timetable.definition(schedule.enabled),
-        workflow_id: schedule.workflow_id.clone(),
+        id: entry.schedule.id.clone(),
+        definition: entry.schedule.timetable.definition(entry.schedule.enabled),
+        workflow_id: entry.schedule.workflow_id.clone(),
         accounted_through: entry.accounted_through,
         pause: entry.pause.clone(),
     }

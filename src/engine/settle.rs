@@ -75,7 +75,14 @@ pub struct Candidate {
 /// One search for the run of one start.
 #[derive(Debug)]
 pub struct Inquiry {
-    settle: Settle,
+    /// When the first attempt began.
+    since: DateTime<Utc>,
+    /// When the last one did.
+    last_attempt_at: DateTime<Utc>,
+    /// What it was started with, where that is known.
+    parameters: Option<Map<String, Value>>,
+    /// Whether it was surely started with these.
+    parameters_are_sure: bool,
     /// From this instant on, a look that finds nothing is proof.
     proof_from: DateTime<Utc>,
     tags_work: Option<bool>,
@@ -87,13 +94,16 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// Begins at `now`. `grace` is how long after an attempt its request may still be on its way to becoming a run: longer
+    /// Begins at `now`. `parameters` are what the start was sent with, where that is known; `grace` is how long after an attempt its request may still be on its way to becoming a run: longer
     /// than the request's own time-out, and than the server's.
     #[must_use]
-    pub fn new(settle: Settle, now: DateTime<Utc>, grace: TimeDelta) -> Self {
+    pub fn new(settle: &Settle, parameters: Option<Map<String, Value>>, now: DateTime<Utc>, grace: TimeDelta) -> Self {
         Self {
             proof_from: settle.last_attempt_at + grace,
-            settle,
+            since: settle.since,
+            last_attempt_at: settle.last_attempt_at,
+            parameters,
+            parameters_are_sure: settle.parameters_are_sure,
             tags_work: None,
             searched_by_tag: false,
             look_at: now,
@@ -115,7 +125,7 @@ impl Inquiry {
         match self.tags_work {
             None => Step::AskWhetherTagsWork,
             Some(true) if !self.searched_by_tag => Step::SearchByTag,
-            Some(_) => Step::ListSince(self.settle.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX)),
+            Some(_) => Step::ListSince(self.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX)),
         }
     }
 
@@ -132,7 +142,7 @@ impl Inquiry {
                 (0, _) | (_, None) => self.look_again(looked_at),
                 // Several carry one tag where somebody retried a run by hand: the oldest is the start's own, the list is
                 // newest first.
-                (_, Some(oldest)) => self.conclude(found_run(oldest)),
+                (_, Some(oldest)) => self.conclude(Verdict::Found(found_run(oldest))),
             },
             Seen::Listed(runs) => self.listed(looked_at, proof, runs),
             Seen::Failed(why) => self.failed(looked_at, why),
@@ -140,18 +150,20 @@ impl Inquiry {
     }
 
     fn listed(&mut self, looked_at: DateTime<Utc>, proof: bool, runs: Vec<Candidate>) {
-        let since = self.settle.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX);
-        let mut ours: Vec<Candidate> = runs
+        let since = self.since - TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX);
+        let (mut ours, others): (Vec<Candidate>, Vec<Candidate>) = runs
             .into_iter()
             .filter(|run| !run.taken && run.by_api && run.created_at.is_none_or(|at| at >= since))
-            .filter(|run| match (&run.parameters, &self.settle.parameters) {
+            .filter(|run| !stillborn(run, looked_at))
+            .partition(|run| match (&run.parameters, &self.parameters) {
                 (Some(theirs), Some(asked)) => {
                     theirs.iter().all(|(key, value)| asked.get(key).is_none_or(|a| a == value))
                 }
                 _ => true,
-            })
-            .filter(|run| !stillborn(run, looked_at))
-            .collect();
+            });
+        if !self.parameters_are_sure {
+            ours.extend(others);
+        }
         match (ours.len(), ours.pop()) {
             (0, _) | (_, None) if proof => {
                 let evidence = if self.tags_work == Some(true) {
@@ -162,7 +174,11 @@ impl Inquiry {
                 self.conclude(Verdict::Absent { evidence: evidence.to_owned() });
             }
             (0, _) | (_, None) => self.look_again(looked_at),
-            (1, Some(only)) => self.conclude(found_run(only)),
+            // It has not begun: it does so within moments, or it was left behind half-made and never will. Only its age tells.
+            (1, Some(only)) if only.status == RunStatus::Created && only.created_at.is_some() => {
+                self.look_again(looked_at);
+            }
+            (1, Some(only)) => self.conclude(Verdict::Likely(found_run(only))),
             (several, _) => {
                 let evidence = format!("{several} runs of the workflow since then could be its");
                 self.conclude(Verdict::Undetermined { evidence });
@@ -173,7 +189,7 @@ impl Inquiry {
     fn failed(&mut self, looked_at: DateTime<Utc>, why: String) {
         self.failures = self.failures.saturating_add(1);
         self.last_failure = why;
-        if looked_at > self.settle.last_attempt_at + TimeDelta::hours(GIVE_UP_HOURS) {
+        if looked_at > self.last_attempt_at + TimeDelta::hours(GIVE_UP_HOURS) {
             let evidence = format!("the server could not be asked for {GIVE_UP_HOURS} h ({})", self.last_failure);
             self.conclude(Verdict::Undetermined { evidence });
         } else {
@@ -193,8 +209,8 @@ impl Inquiry {
     }
 }
 
-fn found_run(run: Candidate) -> Verdict {
-    Verdict::Found(Box::new(RunReport { created_at: run.created_at, ..RunReport::bare(run.run_id, run.status) }))
+fn found_run(run: Candidate) -> Box<RunReport> {
+    Box::new(RunReport { created_at: run.created_at, ..RunReport::bare(run.run_id, run.status) })
 }
 
 fn stillborn(run: &Candidate, now: DateTime<Utc>) -> bool {
@@ -229,9 +245,10 @@ mod tests {
         let key: OccurrenceKey = "main/daily@2026-11-02T14:00:00Z".parse().unwrap();
         let parameters = serde_json::json!({"a": 1}).as_object().cloned();
         let workflow_id = WorkflowId::new("wpid_1").unwrap();
-        let settle = Settle { key, workflow_id, parameters, since: at(0), last_attempt_at: at(0) };
+        let settle =
+            Settle { key, workflow_id, asked: None, parameters_are_sure: true, since: at(0), last_attempt_at: at(0) };
         let mut now = at(from);
-        let mut inquiry = Inquiry::new(settle, now, TimeDelta::seconds(GRACE_SECONDS));
+        let mut inquiry = Inquiry::new(&settle, parameters, now, TimeDelta::seconds(GRACE_SECONDS));
         let mut answers = answers.iter();
         let mut told = Vec::new();
         loop {
@@ -239,6 +256,10 @@ mod tests {
             match inquiry.step(now) {
                 Step::Conclude(Verdict::Found(report)) => {
                     told.push(format!("{seconds}:found {}", report.run_id));
+                    break;
+                }
+                Step::Conclude(Verdict::Likely(report)) => {
+                    told.push(format!("{seconds}:likely {}", report.run_id));
                     break;
                 }
                 Step::Conclude(Verdict::Absent { .. }) => {
@@ -278,12 +299,17 @@ mod tests {
         // A retry made by hand carries the same tag: the oldest is ours.
         check(1, &[tags(), Seen::Tagged(vec![run("wr_2", 50), run("wr_1", 2)])], "1:found wr_1");
         // The tag was lost, the run goes on.
-        check(500, &[tags(), Seen::Tagged(vec![]), Seen::Listed(vec![run("wr_1", 2)])], "500:found wr_1");
+        check(500, &[tags(), Seen::Tagged(vec![]), Seen::Listed(vec![run("wr_1", 2)])], "500:likely wr_1");
         // A run that was left behind half-made is none.
         let dead = Candidate { status: RunStatus::Created, ..run("wr_1", 2) };
         check(500, &[tags(), Seen::Tagged(vec![]), Seen::Listed(vec![dead])], "500:absent");
+        // At the end of the grace it is still too young to be told apart from one that is about to begin.
+        let made = Seen::Listed(vec![Candidate { status: RunStatus::Created, ..run("wr_1", 2) }]);
+        let looks = [vec![tags(), Seen::Tagged(vec![])], vec![made.clone(); 14]].concat();
+        check(120, &looks, "185:absent");
+        check(120, &[tags(), Seen::Tagged(vec![]), made, Seen::Listed(vec![run("wr_1", 2)])], "125:likely wr_1");
         // Without tags: one is it, two cannot be told apart, others' do not count.
-        check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2)])], "1:found wr_1");
+        check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2)])], "1:likely wr_1");
         check(1, &[no_tags(), Seen::Listed(vec![run("wr_1", 2), run("wr_2", 2)])], "1:undetermined");
         let taken = Candidate { taken: true, ..run("wr_1", 2) };
         let by_hand = Candidate { by_api: false, ..run("wr_2", 2) };

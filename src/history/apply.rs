@@ -4,12 +4,13 @@
 //! occurrence, a status for one that is not there) is an error, never passed over: the engine and the history would
 //! disagree from then on.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, named_params};
 
 use super::{HistoryError, HistoryOptions, text::cut};
 use crate::{
     clock::{rfc3339, rfc3339_millis},
+    crash_point::crash_point,
     engine::{
         Change, Reason, RunReport, Status,
         change::{AttemptOutcome, NewOccurrence, NoteKind, Pause},
@@ -32,17 +33,22 @@ pub(super) fn apply(
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(HistoryError::sqlite("write"))?;
     let writer = Writer { transaction: &transaction, body_bytes_max: options.body_bytes_max };
     let mut latest: Option<DateTime<Utc>> = None;
+    let mut stepped = false;
     for change in lists.iter().copied().flatten() {
         writer.change(change)?;
-        latest = latest.max(Some(instant_of(change)));
+        // From a step of the clock on, what it showed before counts no more.
+        let is_step = matches!(change, Change::Noted { kind: NoteKind::ClockStepped, .. });
+        stepped |= is_step;
+        latest = if is_step { Some(instant_of(change)) } else { latest.max(Some(instant_of(change))) };
     }
     if let Some(latest) = latest {
         writer.execute(
             "INSERT INTO meta (name, value) VALUES ('latest_instant', :at)
-                 ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
-            named_params! { ":at": rfc3339_millis(latest) },
+                 ON CONFLICT (name) DO UPDATE SET value = iif(:stepped, excluded.value, max(value, excluded.value))",
+            named_params! { ":at": rfc3339_millis(latest), ":stepped": stepped },
         )?;
     }
+    crash_point("in-transaction");
     transaction.commit().map_err(HistoryError::sqlite("write"))
 }
 
@@ -51,7 +57,8 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
     match change {
         Change::AccountedThrough { through, .. } => *through,
         Change::Occurred(new) => new.at,
-        Change::Defined { at, .. }
+        Change::Reopened { at, .. }
+        | Change::Defined { at, .. }
         | Change::StatusChanged { at, .. }
         | Change::AttemptBegun { at, .. }
         | Change::AttemptEnded { at, .. }
@@ -71,6 +78,7 @@ impl Writer<'_> {
         match change {
             Change::Defined { schedule, at, definition } => self.defined(schedule, *at, definition.as_deref()),
             Change::AccountedThrough { schedule, through } => self.accounted_through(schedule, *through),
+            Change::Reopened { schedule, after, .. } => self.reopened(schedule, *after),
             Change::Occurred(new) => self.occurred(new),
             Change::StatusChanged { key, status, reason, at } => self.status(key, *status, reason.as_ref(), *at),
             Change::AttemptBegun { key, number, at } => self.attempt_begun(key, *number, *at),
@@ -139,6 +147,16 @@ impl Writer<'_> {
             named_params! { ":schedule": schedule.as_str(), ":through": rfc3339_millis(through) },
         )?;
         found(rows, "definition", schedule)
+    }
+
+    fn reopened(&self, schedule: &ScheduleId, after: DateTime<Utc>) -> Result<(), HistoryError> {
+        self.execute(
+            "DELETE FROM occurrence
+              WHERE schedule = :schedule AND suffix = '' AND scheduled_for > :after AND attempts = 0
+                AND status IN ('skipped', 'missed')",
+            named_params! { ":schedule": schedule.as_str(), ":after": whole_second(after) },
+        )?;
+        self.accounted_through(schedule, after)
     }
 
     fn occurred(&self, new: &NewOccurrence) -> Result<(), HistoryError> {
@@ -402,6 +420,11 @@ impl Bodies {
         }
         Some(json)
     }
+}
+
+/// The second that an instant lies in, as instants of the timetable are written: these texts sort only among themselves.
+pub(super) fn whole_second(instant: DateTime<Utc>) -> String {
+    rfc3339(instant.duration_trunc(TimeDelta::seconds(1)).unwrap_or(instant))
 }
 
 fn reason_text(reason: Option<&Reason>) -> Option<String> {

@@ -1,14 +1,19 @@
 //! What a starting engine is told: the schedules, what is open, and the latest instant. Reading only.
 
-use rusqlite::{Connection, Row};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Connection, Row, named_params};
 
 use super::{
     HistoryError,
+    apply::whole_second,
     query::{collect, meta_instant},
     text::{get, instant, optional, optional_instant, optional_json, parsed},
 };
 use crate::{
-    engine::change::{AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
+    clock::{is_surely_wrong, rfc3339_millis},
+    engine::change::{Ahead, AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
     engine::{Status, Trigger},
     ids::{Instance, OccurrenceKey, RunId, ScheduleId, WorkflowId},
 };
@@ -38,6 +43,71 @@ pub(super) fn memory(connection: &Connection) -> Result<Memory, HistoryError> {
     )?;
     let latest_instant = meta_instant(connection, "latest_instant")?;
     Ok(Memory { schedules, open, latest_instant })
+}
+
+/// What there is about the time after `now`, and what was tried beyond what is accounted for: both come of a clock that was
+/// ahead once.
+pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<Ahead>, HistoryError> {
+    // From the first stretch that reaches beyond the present on, else from the present on.
+    let reopened = collect(
+        connection,
+        "SELECT s.id, s.accounted_through, d.definition, d.workflow_id, d.at AS defined_at,
+                (SELECT min(o.scheduled_for) FROM occurrence AS o
+                  WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0 AND o.status IN ('skipped', 'missed')
+                    AND o.through > :second AND o.scheduled_for <= :second) AS stretch
+           FROM schedule AS s JOIN definition AS d ON d.id = s.definition
+          WHERE s.accounted_through > :now",
+        named_params! { ":now": rfc3339_millis(now), ":second": whole_second(now) },
+        |row| {
+            let stretch = optional_instant(row, "stretch")?;
+            let after = stretch.map_or(now, |first| first - TimeDelta::seconds(1));
+            let workflow_id: Option<WorkflowId> = optional(row, "workflow_id", |text| WorkflowId::new(text).ok())?;
+            let definition = optional_json(row, "definition")?.zip(workflow_id).map(Box::new);
+            let redefine = (instant(row, "defined_at")? > after).then_some(definition);
+            let id = parsed(row, "id", |text| ScheduleId::new(text).ok())?;
+            let reopen_after = (!is_surely_wrong(now)).then_some(after);
+            let accounted_through = instant(row, "accounted_through")?;
+            Ok(Ahead { schedule: id, accounted_through, reopen_after, redefine, tried: Vec::new() })
+        },
+    )?;
+    let mut all: BTreeMap<ScheduleId, Ahead> =
+        reopened.into_iter().map(|ahead| (ahead.schedule.clone(), ahead)).collect();
+    for ahead in all.values_mut() {
+        ahead.tried = collect(
+            connection,
+            "SELECT scheduled_for FROM occurrence
+              WHERE schedule = :schedule AND scheduled_for > :after AND suffix = ''
+                AND NOT (attempts = 0 AND status IN ('skipped', 'missed'))",
+            named_params! {
+                ":schedule": ahead.schedule.as_str(),
+                ":after": whole_second(ahead.reopen_after.unwrap_or(ahead.accounted_through)),
+            },
+            |row| instant(row, "scheduled_for"),
+        )?;
+    }
+    let tried = collect(
+        connection,
+        "SELECT s.id, s.accounted_through, o.scheduled_for
+           FROM schedule AS s JOIN occurrence AS o
+             ON o.schedule = s.id AND o.scheduled_for > substr(s.accounted_through, 1, 19) || 'Z' AND o.suffix = ''
+          WHERE s.accounted_through <= :now",
+        named_params! { ":now": rfc3339_millis(now) },
+        |row| {
+            let id = parsed(row, "id", |text| ScheduleId::new(text).ok())?;
+            Ok((id, instant(row, "accounted_through")?, instant(row, "scheduled_for")?))
+        },
+    )?;
+    for (schedule, accounted_through, at) in tried {
+        let none = Ahead {
+            schedule: schedule.clone(),
+            accounted_through,
+            reopen_after: None,
+            redefine: None,
+            tried: Vec::new(),
+        };
+        all.entry(schedule).or_insert(none).tried.push(at);
+    }
+    Ok(all.into_values().collect())
 }
 
 fn schedule(row: &Row<'_>) -> Result<ScheduleMemory, HistoryError> {

@@ -8,10 +8,17 @@ use std::{
     path::Path,
 };
 
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, apply, lock::Lock, memory, prune, schema};
-use crate::engine::{Change, change::Memory};
+use crate::{
+    crash_point::crash_point,
+    engine::{
+        Change,
+        change::{Ahead, Memory},
+    },
+};
 
 /// The history, to be written. There is one for each state folder: it holds the folder's lock.
 #[derive(Debug)]
@@ -63,6 +70,7 @@ impl Store {
         // Before the first write, so that a foreign or newer database is left as it was.
         schema::check(&store.connection)?;
         schema::set_up_writer(&store.connection).map_err(HistoryError::sqlite("open"))?;
+        crash_point("before-migrate");
         schema::migrate(&mut store.connection)?;
         Ok(store)
     }
@@ -93,6 +101,14 @@ impl Store {
     /// The database cannot be read, or has a value that skycron did not write.
     pub fn memory(&self) -> Result<Memory, HistoryError> {
         memory::memory(&self.connection)
+    }
+
+    /// What there is about the time after `now`, where the clock was ahead. Reads only.
+    ///
+    /// # Errors
+    /// As [`Store::memory`].
+    pub fn ahead(&self, now: DateTime<Utc>) -> Result<Vec<Ahead>, HistoryError> {
+        memory::ahead(&self.connection, now)
     }
 
     /// Removes up to `rows_max` occurrences that the retention no longer keeps, oldest first, in one transaction. To be called

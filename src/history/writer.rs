@@ -25,7 +25,8 @@ use tokio::sync::{
 use super::{HistoryError, HistoryOptions, Pruned, Retention, Store};
 use crate::{
     clock::{Clock, rfc3339_millis},
-    engine::Change,
+    crash_point::crash_point,
+    engine::{Change, change::Ahead},
 };
 
 /// The pause before the first retry; it doubles up to [`RETRY_PAUSE_MAX`].
@@ -88,7 +89,11 @@ struct Shared {
 enum Order {
     Apply(Batch),
     Prune(Retention, oneshot::Sender<Shareable<u64>>),
+    Ahead(Asked),
 }
+
+/// A question about the time after an instant, and where its answer goes.
+type Asked = (DateTime<Utc>, oneshot::Sender<Shareable<Vec<Ahead>>>);
 
 #[derive(Debug)]
 struct Batch {
@@ -113,6 +118,7 @@ impl History {
             group_changes_max: options.group_changes_max,
             rows_at_checkpoint: 0,
             pruning: None,
+            asked: None,
         };
         let handle = thread::Builder::new()
             .name("history".to_owned())
@@ -145,6 +151,16 @@ impl History {
     pub async fn prune(&self, retention: Retention) -> Shareable<u64> {
         let (done, answer) = oneshot::channel();
         self.order(Order::Prune(retention, done)).await?;
+        answer.await.unwrap_or_else(|_| Err(self.end_reason()))
+    }
+
+    /// What there is about the time after `now`, as of everything that was submitted before.
+    ///
+    /// # Errors
+    /// The writer has ended, or the history cannot be read.
+    pub async fn ahead(&self, now: DateTime<Utc>) -> Shareable<Vec<Ahead>> {
+        let (done, answer) = oneshot::channel();
+        self.order(Order::Ahead((now, done))).await?;
         answer.await.unwrap_or_else(|_| Err(self.end_reason()))
     }
 
@@ -199,6 +215,8 @@ struct Writer {
     group_changes_max: usize,
     rows_at_checkpoint: u64,
     pruning: Option<Pruning>,
+    /// A question that came behind a group that is being written.
+    asked: Option<Asked>,
 }
 
 struct Pruning {
@@ -216,6 +234,7 @@ impl Writer {
                 self.fail(group, &error);
                 return Err(error);
             }
+            crash_point("written");
             for batch in group {
                 // Who does not wait for the answer dropped its end.
                 let _ = batch.done.send(Ok(()));
@@ -228,6 +247,9 @@ impl Writer {
     /// Everything that waits, up to the bound of a transaction. Waits where nothing does, after doing what can be done
     /// meanwhile. `None`: the handle is gone, and the queue empty.
     fn next_group(&mut self) -> Option<Vec<Batch>> {
+        if let Some((now, done)) = self.asked.take() {
+            let _ = done.send(self.store.ahead(now).map_err(Arc::new));
+        }
         let mut group = Vec::new();
         let mut changes = 0;
         loop {
@@ -251,6 +273,13 @@ impl Writer {
                     if changes >= self.group_changes_max {
                         return Some(group);
                     }
+                }
+                Order::Ahead(asked) => {
+                    self.asked = Some(asked);
+                    if !group.is_empty() {
+                        return Some(group);
+                    }
+                    return self.next_group();
                 }
                 // A round that is under way goes on with the newer bounds; its own caller is told that it was let go.
                 Order::Prune(retention, done) => self.pruning = Some(Pruning { retention, occurrences: 0, done }),
@@ -316,10 +345,14 @@ impl Writer {
         if let Some(pruning) = self.pruning.take() {
             let _ = pruning.done.send(Err(Arc::clone(error)));
         }
+        if let Some((_, done)) = self.asked.take() {
+            let _ = done.send(Err(Arc::clone(error)));
+        }
         while let Some(order) = self.queue.blocking_recv() {
             match order {
                 Order::Apply(batch) => drop(batch.done.send(Err(Arc::clone(error)))),
                 Order::Prune(_, done) => drop(done.send(Err(Arc::clone(error)))),
+                Order::Ahead((_, done)) => drop(done.send(Err(Arc::clone(error)))),
             }
         }
     }

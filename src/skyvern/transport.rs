@@ -15,6 +15,7 @@ use super::{
     answer::{Answer, one_line, retry_after},
     error::ClientError,
 };
+use crate::crash_point::crash_point;
 
 /// How long a connection is kept without a request. Servers of this kind close theirs after 5 seconds (uvicorn's default);
 /// a request on a connection that is just being closed would end unknown. Once all are closed, nothing of them wakes up.
@@ -84,6 +85,7 @@ impl Transport {
             request = request.body(body);
         }
         let response = request.send().await.map_err(|error| sort(&error))?;
+        crash_point("in-answer");
         self.read(response).await
     }
 

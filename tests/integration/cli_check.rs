@@ -67,6 +67,43 @@ fn syntax() {
 }
 
 #[test]
+fn templates() {
+    let check_template = |template: &str, expected: &str| {
+        let expected = if expected.is_empty() { vec![] } else { vec![expected] };
+        check(
+            &format!(
+                "[secrets]\npin = {{ env = \"PIN\" }}\n{HEAD}cron_expression = \"0 9 * * *\"\nparameters = {{ a = [{template:?}] }}\n"
+            ),
+            &expected,
+        );
+    };
+    let bad = |message: &str| format!("7:21 bad_template the template cannot be rendered: {message}");
+    check_template("{{ scheduled_for | date('%Y-%m-%d') }} {{ previous }} {{ next }} {{ secrets.pin }}", "");
+    check_template(
+        "{{ scheduled_for | date('%Q') }}",
+        &bad("invalid operation: \"%Q\" is not a date format; as in \"%Y-%m-%d %H:%M\""),
+    );
+    check_template(
+        "{{ secrets.pim }}",
+        &bad(
+            "it speaks of something that is not there; there are scheduled_for, previous, next, schedule, occurrence and secrets",
+        ),
+    );
+    check_option("title = \"{{ schedule }} of {{ scheduled_for | date('%d %B') }}\"", &[]);
+    check_option(
+        "totp_identifier = \"{{ schedule }}\"",
+        &["5:19 bad_value a template ({{ … }}) is possible in `parameters` and `title` only"],
+    );
+    check_settings(
+        "[secrets]\npin = {}\n\"a-b\" = { env = \"A\" }",
+        &[
+            "2:7 conflict `pin` takes exactly one of env, file and credential",
+            "3:1 bad_value a secret's name has letters, digits and _ only",
+        ],
+    );
+}
+
+#[test]
 fn unknown_keys() {
     check_option("cron_expresion = \"0 9 * * *\"", &["5:1 unknown_key [[schedule]] has no key `cron_expresion`"]);
     check_option("colour = \"red\"", &["5:1 unknown_key [[schedule]] has no key `colour`"]);
@@ -91,18 +128,6 @@ fn what_is_not_there_yet_is_refused() {
     check_settings(
         "[webhook]\npublic_url = \"https://example.com\"",
         &["1:2 not_available `webhook` is not available in this version"],
-    );
-    check_option(
-        "parameters = { day = \"{{ scheduled_for | date('%Y-%m-%d') }}\" }",
-        &["5:22 not_available templates ({{ … }}) are not available in this version"],
-    );
-    check_option(
-        "parameters = { list = [\"{% if x %}\"] }",
-        &["5:24 not_available templates ({{ … }}) are not available in this version"],
-    );
-    check_option(
-        "title = \"{{ schedule_id }}\"",
-        &["5:9 not_available templates ({{ … }}) are not available in this version"],
     );
 }
 

@@ -57,6 +57,7 @@ fn every_key_of_the_code_is_in_it() {
                 "schedule.retry" => {
                     schedules.iter().filter_map(|s| s.get("retry")).any(|retry| retry.get(key).is_some())
                 }
+                "secrets" => tree.contains_key("secrets"),
                 // One of the three can be in force; the others are shown beside it.
                 "api.api_key" => EXAMPLE.contains(&format!("{{ {key} = ")),
                 table => tree[table].get(key).is_some(),

@@ -3,12 +3,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod daemon_rig;
 mod support;
 
+mod calendar;
 mod cli_check;
 mod cli_common;
 mod cli_doctor;
+mod cli_failures;
 mod cli_next;
 mod cli_sandbox;
 mod daemon_reload;
 mod example_file;
+mod templates;

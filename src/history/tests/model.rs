@@ -182,6 +182,7 @@ impl Model {
             Change::AccountedThrough { through, .. } => *through,
             Change::Occurred(new) => new.at,
             Change::Defined { at, .. }
+            | Change::Reopened { at, .. }
             | Change::StatusChanged { at, .. }
             | Change::AttemptBegun { at, .. }
             | Change::AttemptEnded { at, .. }
@@ -189,7 +190,8 @@ impl Model {
             | Change::Paused { at, .. }
             | Change::Noted { at, .. } => *at,
         };
-        self.latest = self.latest.max(Some(happened));
+        let stepped = matches!(&change, Change::Noted { kind: NoteKind::ClockStepped, .. });
+        self.latest = if stepped { Some(happened) } else { self.latest.max(Some(happened)) };
         Some(change)
     }
 

@@ -20,6 +20,8 @@
 pub(super) mod civil;
 mod error;
 mod parse;
+mod piece;
+mod sets;
 mod walk;
 
 use chrono::{DateTime, NaiveDateTime};

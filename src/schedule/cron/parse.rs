@@ -5,11 +5,11 @@
 //! taken; what the crate has no words for (`L`, `#`) is kept beside them. The crate's own walk is not used: it requires
 //! both day fields to match, drops times that a clock change skips, and repeats those that one repeats.
 
-use std::ops::Range;
-
-use cron::TimeUnitSpec;
-
-use super::{CronError, CronErrorKind as Kind, CronExpression, DayField};
+use super::{
+    CronError, CronErrorKind as Kind, CronExpression, DayField,
+    piece::{Piece, Refusal},
+    sets::{self, DAY_OF_MONTH, DAY_OF_WEEK, Parsed},
+};
 
 /// What a field takes.
 struct Field {
@@ -23,9 +23,7 @@ struct Field {
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-const DAY_OF_MONTH: usize = 2;
 const MONTH: usize = 3;
-const DAY_OF_WEEK: usize = 4;
 /// The order of the text.
 const FIELDS: [Field; 5] = [
     Field { name: "the minute", min: 0, max: 59, names: &[] },
@@ -47,81 +45,6 @@ const ALIASES: [(&str, &str); 7] = [
 
 /// Mistakes that are mended in one correction.
 const MENDED_MAX: usize = 8;
-
-/// A piece of the expression and where it begins.
-#[derive(Clone, Copy)]
-struct Piece<'a> {
-    text: &'a str,
-    start: usize,
-}
-
-impl<'a> Piece<'a> {
-    fn span(self) -> Range<usize> {
-        self.start..self.start + self.text.len()
-    }
-
-    fn refuse(self, kind: Kind) -> Refusal {
-        Refusal { span: self.span(), kind, replacement: None }
-    }
-
-    /// Refused, with what should stand in its place.
-    fn replace(self, kind: Kind, replacement: impl Into<String>) -> Refusal {
-        Refusal { span: self.span(), kind, replacement: Some(replacement.into()) }
-    }
-
-    /// The pieces between separators, empty ones too.
-    fn split(self, separator: char) -> impl Iterator<Item = Piece<'a>> {
-        let Piece { text, start } = self;
-        text.split(separator).map(move |part| Piece { text: part, start: start + offset_in(text, part) })
-    }
-
-    /// What is before and after the first separator.
-    fn split_once(self, separator: char) -> Option<(Piece<'a>, Piece<'a>)> {
-        let (before, after) = self.text.split_once(separator)?;
-        Some((
-            Piece { text: before, start: self.start },
-            Piece { text: after, start: self.start + before.len() + separator.len_utf8() },
-        ))
-    }
-}
-
-/// Where `part`, a slice of `whole`, begins in it.
-fn offset_in(whole: &str, part: &str) -> usize {
-    part.as_ptr() as usize - whole.as_ptr() as usize
-}
-
-/// An error before the correction is made into a whole expression.
-struct Refusal {
-    span: Range<usize>,
-    kind: Kind,
-    replacement: Option<String>,
-}
-
-/// One field, read.
-#[derive(Default)]
-struct Parsed {
-    /// What the crate is given; empty where the field has only terms that it does not know.
-    plain: Vec<String>,
-    /// A bare `*`, or `?`: all values.
-    every: bool,
-    /// A `*/n`.
-    starred_step: bool,
-    /// Items in all.
-    items: usize,
-    /// `L` in the day of month.
-    last_day: bool,
-    /// `d#n`: weekday and n.
-    nth: Vec<(u32, u32)>,
-    /// `Ld`: weekday.
-    last_weekdays: Vec<u32>,
-}
-
-impl Parsed {
-    /// Has `d#n` or `Ld`.
-    fn has_terms(&self) -> bool {
-        !self.nth.is_empty() || !self.last_weekdays.is_empty()
-    }
-}
 
 pub(super) fn parse(text: &str) -> Result<CronExpression, CronError> {
     read(text).map_err(|refusal| {
@@ -245,9 +168,9 @@ fn fields_to_expression(text: &str, whole: Piece<'_>, fields: &[Piece<'_>]) -> R
     if !day_of_month.every && day_of_week.has_terms() {
         return Err(fields[DAY_OF_WEEK].refuse(Kind::NthWithDay { term: special }));
     }
-    let sets = sets(&parsed).map_err(|reason| whole.refuse(Kind::Parser { reason }))?;
+    let sets = sets::read(&parsed).map_err(|reason| whole.refuse(Kind::Parser { reason }))?;
     let days = [28, 29, 30, 31].map(|length| {
-        [0, 1, 2, 3, 4, 5, 6].map(|weekday| days_of_month(length, weekday, day_of_month, day_of_week, &sets))
+        [0, 1, 2, 3, 4, 5, 6].map(|weekday| sets.days_of_month(length, weekday, day_of_month, day_of_week))
     });
     let minutes = sets.minutes;
     let hours = sets.hours;
@@ -513,61 +436,4 @@ fn value(field: &Field, piece: Piece<'_>) -> Result<u32, Refusal> {
         return Err(piece.replace(Kind::FullName { field: field.name, text: text.to_owned() }, *name));
     }
     Err(piece.refuse(Kind::NotAValue { field: field.name, text: text.to_owned() }))
-}
-
-/// What the crate read.
-struct Sets {
-    minutes: u64,
-    hours: u32,
-    days: u32,
-    months: u16,
-    /// Bit n: weekday n, Sunday = 0.
-    weekdays: u8,
-}
-
-/// Gives the translated fields to the crate and takes its sets.
-fn sets(parsed: &[Parsed]) -> Result<Sets, String> {
-    let text = parsed.iter().fold("0".to_owned(), |mut text, field| {
-        text.push(' ');
-        // A field of special terms only: its set is not used.
-        text.push_str(if field.plain.is_empty() { "*" } else { "" });
-        text.push_str(&field.plain.join(","));
-        text
-    });
-    let schedule = text.parse::<cron::Schedule>().map_err(|error| error.to_string())?;
-    let plain = |index: usize, bits: u64| if parsed[index].plain.is_empty() { 0 } else { bits };
-    let bits = |spec: &mut dyn Iterator<Item = u32>| spec.fold(0_u64, |bits, value| bits | 1 << value);
-    Ok(Sets {
-        minutes: bits(&mut schedule.minutes().iter()),
-        hours: narrow(bits(&mut schedule.hours().iter())),
-        days: narrow(plain(DAY_OF_MONTH, bits(&mut schedule.days_of_month().iter()))),
-        months: narrow(bits(&mut schedule.months().iter())),
-        weekdays: narrow(plain(DAY_OF_WEEK, bits(&mut schedule.days_of_week().iter()) >> 1)),
-    })
-}
-
-/// The low bits, which the field's range has already bounded.
-fn narrow<T: TryFrom<u64> + Default>(bits: u64) -> T {
-    T::try_from(bits).unwrap_or_default()
-}
-
-/// The matching days of a month of `length` days whose first is a `first_weekday`; bit n is day n + 1.
-fn days_of_month(length: u32, first_weekday: u32, by_day: &Parsed, by_weekday: &Parsed, sets: &Sets) -> u32 {
-    let all = u32::MAX >> (32 - length);
-    // The first, second, … of a weekday are seven days apart, from the first one on.
-    let first = |weekday: u32| (weekday + 7 - first_weekday) % 7;
-    let each = |weekday: u32| (0b1_0000001_0000001_0000001_0000001 << first(weekday)) & all;
-    let days = || (sets.days >> 1 & all) | if by_day.last_day { 1 << (length - 1) } else { 0 };
-    let weekdays = || {
-        let plain = (0..7).filter(|weekday| sets.weekdays >> weekday & 1 == 1).map(each);
-        let nth = by_weekday.nth.iter().map(|(weekday, n)| (1_u32 << first(*weekday) << (7 * (n - 1))) & all);
-        let last = by_weekday.last_weekdays.iter().map(|weekday| 1 << each(*weekday).ilog2());
-        plain.chain(nth).chain(last).fold(0, |days, more| days | more)
-    };
-    match (by_day.every, by_weekday.every) {
-        (true, true) => all,
-        (false, true) => days(),
-        (true, false) => weekdays(),
-        (false, false) => days() | weekdays(),
-    }
 }

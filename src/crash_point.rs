@@ -1,0 +1,39 @@
+//! Named places of the protocol at which a test lets the process die as by `kill -9`. Not there in a release build.
+//!
+//! `SKYCRON_CRASH_AT=after-commit:3` ends the process at the third passage of that place: SIGKILL, so that no destructor and
+//! no handler runs. `tests/crash` goes through all of them.
+
+/// A place that has a name.
+#[cfg(debug_assertions)]
+pub(crate) fn crash_point(name: &str) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("SKYCRON_CRASH_AT").ok()?;
+        let (name, passage) = text.split_once(':')?;
+        Some((name.to_owned(), passage.parse().ok()?))
+    });
+    if let Some((wanted, passage)) = wanted
+        && wanted == name
+        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *passage
+    {
+        use nix::{
+            sys::signal::{Signal, kill},
+            unistd::Pid,
+        };
+        let _ = kill(Pid::this(), Signal::SIGKILL);
+        // The signal ends all threads; this one must not get further before it is delivered.
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// A place that has a name: nothing, in a release build.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(crate) fn crash_point(_name: &str) {}
