@@ -112,24 +112,26 @@ impl Shared {
                     // Older servers ignore the filter; the list is newest first.
                     rows.last().and_then(|row| row.created_at).is_some_and(|at| at < since)
                 });
-            candidates.extend(rows.into_iter().map(|row| self.candidate(&settle.key, row)));
+            // Once for the whole page: opening takes longer than a look-up, and the event loop waits meanwhile. A history that
+            // cannot be read says nothing: the tag still does.
+            let history = Reader::open(&self.state_dir).ok();
+            candidates.extend(rows.into_iter().map(|row| candidate(history.as_ref(), &settle.key, row)));
             if last {
                 break;
             }
         }
         Ok(candidates)
     }
+}
 
-    fn candidate(&self, key: &OccurrenceKey, row: RunListEntry) -> Candidate {
-        // A history that cannot be read says nothing: the tag still does.
-        let owner = Reader::open(&self.state_dir).and_then(|history| history.run(&row.run_id)).ok().flatten();
-        Candidate {
-            taken: owner.is_some_and(|owner| owner.row.occurrence != *key),
-            by_api: row.trigger_type.as_deref().is_none_or(|kind| kind == "api"),
-            run_id: row.run_id,
-            status: row.status,
-            created_at: row.created_at,
-            parameters: None,
-        }
+fn candidate(history: Option<&Reader>, key: &OccurrenceKey, row: RunListEntry) -> Candidate {
+    let owner = history.and_then(|history| history.run(&row.run_id).ok().flatten());
+    Candidate {
+        taken: owner.is_some_and(|owner| owner.row.occurrence != *key),
+        by_api: row.trigger_type.as_deref().is_none_or(|kind| kind == "api"),
+        run_id: row.run_id,
+        status: row.status,
+        created_at: row.created_at,
+        parameters: None,
     }
 }

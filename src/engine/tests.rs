@@ -484,6 +484,12 @@ fn edits_start_from_now() {
     let new = vec![Arc::new(schedule("a", "0 * * * *", |p| p.overlap = Overlap::Allow))];
     play.event("13:00:05", Event::Reload { schedules: new })
         .expect("a@13:00 schedule pending\na@13:00 attempt 1\n> launch a@13:00");
+    // A schedule that comes back finds its run.
+    let mut play = Play::new(vec![schedule("a", "0 * * * *", |_| {})], "12:40");
+    play.wake("13:00").started("13:00:01", "a@13:00", "wr_1").event("13:10", Event::Reload { schedules: vec![] });
+    let back = vec![Arc::new(schedule("a", "0 * * * *", |_| {}))];
+    play.event("13:20", Event::Reload { schedules: back }).transcript.clear();
+    play.wake("14:00").expect("a@14:00 schedule skipped (overlap)");
     // Runs of what is gone are followed to the end; what did not start does not start.
     let mut play = Play::new(vec![schedule("a", "0 * * * *", |p| p.overlap = Overlap::BufferOne)], "12:40");
     play.wake("13:00").started("13:00:01", "a@13:00", "wr_1").wake("14:00").transcript.clear();

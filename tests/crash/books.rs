@@ -3,12 +3,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, thread,
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OpenFlags};
-use skycron::clock::parse_rfc3339;
+use skycron::clock::{Stopwatch, parse_rfc3339};
 
 use crate::rig::{Rig, wait_for};
 
@@ -111,9 +112,16 @@ pub(crate) fn notes(rig: &Rig) -> Vec<String> {
 /// Waits until nothing is open; the daemon must be running.
 #[track_caller]
 pub(crate) fn settled(rig: &Rig, seconds_max: u64) {
-    wait_for(&format!("everything to be settled; {:#?}\n{}", rows(rig), rig.log()), seconds_max, || {
-        rows(rig).iter().all(|row| !row.is_open()).then_some(())
-    });
+    let watch = Stopwatch::start();
+    loop {
+        let open: Vec<Row> = rows(rig).into_iter().filter(Row::is_open).collect();
+        if open.is_empty() {
+            return;
+        }
+        let waited = watch.elapsed().as_secs();
+        assert!(waited < seconds_max, "still open after {waited} s: {open:#?}\n{}", rig.log_end());
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Waits until nothing that was decided before this call is open, while new occurrences become due; and until nothing is being
@@ -121,7 +129,7 @@ pub(crate) fn settled(rig: &Rig, seconds_max: u64) {
 #[track_caller]
 pub(crate) fn quiet(rig: &Rig, seconds_max: u64) {
     let old: BTreeSet<String> = rows(rig).into_iter().filter(Row::is_open).map(|row| row.key).collect();
-    wait_for(&format!("{old:?} to end; {}", rig.log()), seconds_max, || {
+    wait_for(&format!("{old:?} to end"), seconds_max, || {
         let open: Vec<Row> = rows(rig).into_iter().filter(Row::is_open).collect();
         open.iter().all(|row| !old.contains(&row.key) && row.status == "running").then_some(())
     });
@@ -130,7 +138,7 @@ pub(crate) fn quiet(rig: &Rig, seconds_max: u64) {
 /// One run for each key, one row for each run, and the row names the run. Runs that the server left half-made are none.
 #[track_caller]
 pub(crate) fn agree(rig: &Rig) -> Tally {
-    let context = || format!("\n{}", rig.log());
+    let context = || format!("\n{}", rig.log_end());
     let rows = rows(rig);
     let by_key: BTreeMap<&str, &Row> = rows.iter().map(|row| (row.key.as_str(), row)).collect();
     assert_eq!(by_key.len(), rows.len(), "a key stands twice in the history");
@@ -161,9 +169,10 @@ pub(crate) fn agree(rig: &Rig) -> Tally {
 }
 
 /// Every instant at which a schedule that is due in the minutes `minute` modulo 5 was due, from its first definition up to
-/// where it is accounted for, has exactly one row, or is within exactly one stretch. How many instants that were.
+/// where it is accounted for, has exactly one row, or is within exactly one stretch; and it is accounted for up to `until`,
+/// when the last daemon was told to stop. How many instants that were.
 #[track_caller]
-pub(crate) fn accounted(rig: &Rig, schedule: &str, minute: i64) -> usize {
+pub(crate) fn accounted(rig: &Rig, schedule: &str, minute: i64, until: DateTime<Utc>) -> usize {
     let connection = open(rig).unwrap();
     let instant = |sql: &str| {
         let text: String = connection.query_row(sql, [schedule], |row| row.get(0)).unwrap();
@@ -172,7 +181,7 @@ pub(crate) fn accounted(rig: &Rig, schedule: &str, minute: i64) -> usize {
     let first = instant("SELECT min(at) FROM definition WHERE schedule = ?1");
     let through = instant("SELECT accounted_through FROM schedule WHERE id = ?1");
     // Not before what is due next; a few minutes are the time that a command takes on a fast clock.
-    assert!(rig.now() - through < TimeDelta::minutes(15), "{schedule} is accounted for up to {through} only");
+    assert!(until - through < TimeDelta::minutes(15), "{schedule} is accounted for up to {through} only");
     let is_due = |at: DateTime<Utc>| at.timestamp() % 300 == minute * 60;
     let mut covered: BTreeSet<DateTime<Utc>> = BTreeSet::new();
     for row in rows(rig).iter().filter(|row| row.schedule == schedule && !row.key.contains('#')) {
@@ -198,6 +207,10 @@ pub(crate) fn accounted(rig: &Rig, schedule: &str, minute: i64) -> usize {
     }
     let lost: Vec<_> = due.difference(&covered).collect();
     let invented: Vec<_> = covered.difference(&due).collect();
-    assert!(lost.is_empty() && invented.is_empty(), "{schedule}: lost {lost:?}, invented {invented:?}\n{}", rig.log());
+    assert!(
+        lost.is_empty() && invented.is_empty(),
+        "{schedule}: lost {lost:?}, invented {invented:?}\n{}",
+        rig.log_end()
+    );
     due.len()
 }

@@ -153,6 +153,14 @@ impl Rig {
         String::from_utf8_lossy(&fs::read(self.project.path("log")).unwrap_or_default()).into_owned()
     }
 
+    /// The end of it: a long series of kills writes thousands of lines.
+    pub(crate) fn log_end(&self) -> String {
+        const LINES: usize = 200;
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+
     /// Asks the running daemon for a start.
     pub(crate) fn trigger(&self, schedule: &str) -> io::Result<Answer> {
         let request = Request::Trigger { schedule: schedule.to_owned(), parameters: Map::new() };

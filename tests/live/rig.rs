@@ -149,10 +149,29 @@ impl Home {
 
     /// Starts the daemon; its log goes to `daemon.log`, behind what an earlier one wrote there.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
+        self.daemon_that_dies(None)
+    }
+
+    /// The same, with a place at which it kills itself.
+    pub(crate) fn daemon_that_dies(&self, place: Option<&str>) -> Daemon<'_> {
         let path = self.folder.path().join("daemon.log");
         let log = File::options().create(true).append(true).open(path).unwrap();
-        let child = self.command(&["run"], log.try_clone().unwrap(), log).spawn().unwrap();
-        Daemon { child: Killed(child), home: self }
+        let mut command = self.command(&["run"], log.try_clone().unwrap(), log);
+        if let Some(place) = place {
+            command.env("SKYCRON_CRASH_AT", place);
+        }
+        Daemon { child: Killed(command.spawn().unwrap()), home: self }
+    }
+
+    /// Where the history is.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The whole history.
+    #[track_caller]
+    pub(crate) fn all_history(&self) -> Vec<Value> {
+        self.skycron(&["history", "--limit", "100000", "--format", "json"]).expect_code(0).json()
     }
 
     /// What the daemons of this folder have written.
@@ -198,6 +217,11 @@ impl Daemon<'_> {
             assert!(rows.len() <= 1, "one occurrence was due, found {rows:#?}\n{}", home.log());
             rows.into_iter().next().filter(&condition)
         })
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.child.0.try_wait().unwrap().is_some()
     }
 
     /// SIGKILL: no chance to write anything.

@@ -13,11 +13,14 @@ use skycron::{
         Change, Status, Trigger,
         change::{AttemptOutcome, Memory, NewOccurrence},
     },
-    ids::{OccurrenceKey, RunId, ScheduleId},
+    ids::{Instance, OccurrenceKey, RunId, ScheduleId},
     schedule::Definition,
 };
 
 use crate::files;
+
+/// The first part of every key.
+pub(crate) const INSTANCE: &str = "sim";
 
 /// What does not hold.
 pub(crate) type Verdict = Result<(), String>;
@@ -85,6 +88,8 @@ impl Account {
 pub(crate) struct Ledger {
     pub(crate) rows: BTreeMap<OccurrenceKey, Row>,
     pub(crate) open: BTreeSet<OccurrenceKey>,
+    /// Rows that stand for more than one occurrence.
+    stretches: BTreeSet<OccurrenceKey>,
     pub(crate) schedules: BTreeMap<ScheduleId, Account>,
     /// Whose each run is. Unlike the database's index it must be unique, for runs that we started.
     pub(crate) runs: BTreeMap<RunId, OccurrenceKey>,
@@ -128,6 +133,7 @@ impl Ledger {
                             && matches!(row.status, Status::Skipped | Status::Missed)
                     };
                     self.rows.retain(|key, row| !taken_back(key, row));
+                    self.stretches.retain(|key| self.rows.contains_key(key));
                     let account = self.schedules.entry(schedule.clone()).or_default();
                     account.accounted_through = Some(*after);
                     moved.insert(schedule, Some(*after));
@@ -170,6 +176,9 @@ impl Ledger {
         );
         if new.status.is_open() {
             self.open.insert(new.key.clone());
+        }
+        if new.count > 1 {
+            self.stretches.insert(new.key.clone());
         }
         let before = self.rows.insert(new.key.clone(), row);
         ensure!(before.is_none(), "{} has a second row", new.key);
@@ -253,10 +262,7 @@ impl Ledger {
     fn compare(&self, schedule: &ScheduleId, after: DateTime<Utc>, until: DateTime<Utc>) -> Result<u64, String> {
         let account = &self.schedules[schedule];
         let (due, dropped) = account.due(after, until);
-        let rows: Vec<(&OccurrenceKey, &Row)> = self
-            .rows_of(schedule)
-            .filter(|(key, row)| key.suffix.is_empty() && row.through > after - TimeDelta::seconds(1))
-            .collect();
+        let rows = self.rows_beyond(schedule, after);
         for at in &due {
             let of: Vec<String> = rows
                 .iter()
@@ -278,8 +284,18 @@ impl Ledger {
         Ok(due.len() as u64 + dropped.len() as u64)
     }
 
-    pub(crate) fn rows_of(&self, schedule: &ScheduleId) -> impl Iterator<Item = (&OccurrenceKey, &Row)> {
-        self.rows.iter().filter(move |(key, _)| key.schedule == *schedule)
+    /// The rows of a schedule that reach beyond an instant.
+    fn rows_beyond(&self, schedule: &ScheduleId, after: DateTime<Utc>) -> Vec<(&OccurrenceKey, &Row)> {
+        let from = OccurrenceKey {
+            instance: Instance::new(INSTANCE).unwrap(),
+            schedule: schedule.clone(),
+            scheduled_for: after - TimeDelta::seconds(1),
+            suffix: String::new(),
+        };
+        let earlier = self.stretches.iter().filter(|key| key.schedule == *schedule && **key < from);
+        let earlier = earlier.filter_map(|key| self.rows.get_key_value(key)).filter(|(_, row)| row.through > after);
+        let later = self.rows.range(&from..).take_while(|(key, _)| key.schedule == *schedule);
+        earlier.chain(later).filter(|(key, _)| key.suffix.is_empty()).collect()
     }
 
     /// The whole account once more, from the beginning.
