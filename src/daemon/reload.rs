@@ -104,7 +104,8 @@ impl Reloader {
     async fn refresh(&mut self) -> Vec<Event> {
         let (path, text, environment) = (self.path.clone(), Arc::clone(&self.text), self.environment.clone());
         match apart(move || Config::parse(&path, &text, &environment)).await {
-            Ok(config) if config.zones.release() == self.release && timetables(&config) == self.timetables => {
+            Ok(config) if timetables(&config) == self.timetables => {
+                self.tell_release(config.zones.release());
                 Vec::new()
             }
             Ok(config) => {

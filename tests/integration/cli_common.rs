@@ -29,7 +29,7 @@ fn help_names_every_command_the_places_and_the_exit_codes() {
     ] {
         assert!(help.stdout.contains(part), "{part:?} is not in --help");
     }
-    for command in ["run", "check", "next", "history", "show", "trigger", "sandbox", "demo"] {
+    for command in ["run", "check", "next", "history", "show", "trigger", "doctor", "sandbox", "demo"] {
         Project::new().run(&[command, "--help"]).code(0).stdout_has(&format!("Usage: skycron {command}"));
     }
 }

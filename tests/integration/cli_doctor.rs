@@ -12,7 +12,7 @@ use skycron::{
     sandbox::{Sandbox, SandboxOptions},
 };
 
-use crate::support::{Daemon, Project};
+use crate::{daemon_rig::Daemon, support::Project};
 
 const SCHEDULE: &str = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 1 7 *\"\n\
                         timezone = \"America/Vancouver\"\n";
@@ -111,6 +111,10 @@ fn a_wrong_file_or_key_is_code_2() {
     check(&quoted, 2, &[("key", "problem", "in quotes")]);
     let credential = project_with("api_key = { credential = \"c\" }");
     check(&credential, 2, &[("key", "problem", "CREDENTIALS_DIRECTORY=/etc/skycron skycron doctor")]);
+    let secret = project(&nobody(), "[secrets]\none = { env = \"ONE\" }\ntwo = { env = \"TWO\" }").variable("ONE", "1");
+    check(&secret, 2, &[("secrets", "problem", "TWO is not set"), ("server", "problem", "no connection")]);
+    let secrets = secret.variable("TWO", "22");
+    check(&secrets, 3, &[("secrets", "ok", "all 2 are there"), ("server", "problem", "no connection")]);
     let plain = project("http://192.0.2.1", "");
     check(&plain, 2, &[("file", "problem", "1 error")]);
 }

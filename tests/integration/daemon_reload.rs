@@ -1,6 +1,6 @@
 //! The file is read again: at a signal, when it changes, with fresh zone rules. What is wrong with it stays visible.
 
-use crate::support::{Daemon, Project};
+use crate::{daemon_rig::Daemon, support::Project};
 
 /// Due on 1 July: months away or hours, but never within the run of a test and at both instants.
 const FILE: &str = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 1 7 *\"\n\

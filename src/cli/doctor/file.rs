@@ -61,6 +61,21 @@ pub(super) fn key(config: &Config, environment: &Environment) -> (Vec<Finding>, 
     (vec![finding], Some(key))
 }
 
+/// The secrets that templates speak of; nothing where there are none.
+pub(super) fn secrets(config: &Config, environment: &Environment) -> Vec<Finding> {
+    const HINT: &str = "the daemon does not start without it: put it there, or say in [secrets] where it is";
+    let secrets = &config.settings.secrets;
+    let wrong = |(name, source): (&String, &ApiKeySource)| {
+        let problem = source.resolve_secret(name, environment).err()?;
+        Some(Finding::problem("secrets", Exit::Usage, problem.message).hint(problem.hint.unwrap_or(HINT.to_owned())))
+    };
+    let mut found: Vec<Finding> = secrets.iter().filter_map(wrong).collect();
+    if found.is_empty() && !secrets.is_empty() {
+        found.push(Finding::ok("secrets", format!("all {} are there", secrets.len())));
+    }
+    found
+}
+
 /// Whose rules are in force, and which schedules the other ones would move.
 pub(super) fn zone_rules(config: &Config, now: DateTime<Utc>) -> Vec<Finding> {
     let differences = config.schedules.iter().filter(|schedule| schedule.enabled).filter_map(|schedule| {

@@ -2,7 +2,7 @@
 //!
 //! | file | looks at |
 //! |---|---|
-//! | `file` | the file, the key, the zone rules |
+//! | `file` | the file, the key, the secrets, the zone rules |
 //! | `server` | the API, the key's acceptance, the search by tag, the server's clock |
 //! | `machine` | the clock, the systemd unit |
 //! | `state` | the history, the daemon, whether the daemon took over the file |
@@ -35,6 +35,7 @@ check, status, message, hint. Nothing is changed, started or sent but questions.
 
   file          it can be read and has no errors (`skycron check` shows each)
   key           it is where the file says, and nobody else can read it
+  secrets       those that templates speak of are where the file says
   zone_rules    whose rules are in force, and each schedule whose next two years differ by the others
   server        it is reached, its version
   access        it accepts the key
@@ -47,7 +48,7 @@ check, status, message, hint. Nothing is changed, started or sent but questions.
   unit          the systemd unit skycron, where there is systemd
 
 Exit code 0 if there is no problem (warnings may be). Otherwise the first of these that applies:
-2 if the file or the key is wrong, or the daemon refused the file; 3 if the API cannot be used; 1 for anything else.
+2 if the file, the key or a secret is wrong, or the daemon refused the file; 3 if the API cannot be used; 1 for anything else.
 
 Examples:
   skycron doctor
@@ -121,6 +122,7 @@ pub fn run(_args: &DoctorArgs, context: &mut Context) -> Result<Exit, CliError> 
     if let Some(config) = &config {
         let (found, key) = file::key(config, &context.environment);
         shown.add(found, &mut context.output)?;
+        shown.add(file::secrets(config, &context.environment), &mut context.output)?;
         shown.add(file::zone_rules(config, context.clock.now()), &mut context.output)?;
         if let Some(key) = key {
             let found = runtime.block_on(server::look(config, key, context.clock));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Project;
+use crate::support::Project;
 
 /// How long something may take that takes milliseconds on a machine with nothing else to do.
 const LOOKS_MAX: usize = 600;
