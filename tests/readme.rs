@@ -2,7 +2,7 @@
 //!
 //! Not its prose.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::{fs, path::Path, process::Command};
 
@@ -51,13 +51,29 @@ fn queries_run_on_a_fresh_history() {
 }
 
 #[test]
-fn file_is_accepted() {
-    let blocks = blocks("toml");
-    assert_eq!(blocks.len(), 1);
+fn files_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("schedules.toml"), &blocks[0]).unwrap();
+    let blocks = blocks("toml");
+    assert_eq!(blocks.len(), 2);
+    fs::write(folder.path().join("schedules.toml"), blocks.join("\n")).unwrap();
     let (good, text) = skycron(&["check"], folder.path());
     assert!(good, "{text}");
+}
+
+/// The first thing that anybody does. Its schedules are due at the next minute, so this takes one and a half at most.
+#[test]
+fn demo_ends_with_completed_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, text) = skycron(&["demo", "--for", "3m"], folder.path());
+    assert!(good, "{text}");
+    let (good, rows) = skycron(&["history", "--format", "json"], folder.path());
+    assert!(good, "{rows}");
+    let rows: Vec<serde_json::Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(rows.len() >= 2, "{rows:#?}");
+    for row in rows {
+        assert_eq!(row["status"], "completed", "{row:#}");
+        assert!(row["run_id"].is_string(), "{row:#}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{audit, backfill, check, demo, exit, history, next, pause, run, sandbox, show, trigger};
+use super::{audit, backfill, check, demo, doctor, exit, history, next, pause, run, sandbox, show, trigger};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -103,6 +103,8 @@ pub enum Command {
     Resume(pause::ResumeArgs),
     /// Prove that every occurrence is accounted for, or list what is not
     Audit(audit::AuditArgs),
+    /// Look at everything that a daemon depends on: what is wrong, and what to do; touches nothing
+    Doctor(doctor::DoctorArgs),
     /// Serve a small Skyvern look-alike on loopback, for trying things out
     Sandbox(sandbox::SandboxArgs),
     /// See the main job done on a built-in look-alike server: needs no key, no file, no network

@@ -1,5 +1,7 @@
 //! `skycron audit`: proves that every occurrence is accounted for, or lists what is not. Only reads.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use clap::Args;
 
@@ -91,10 +93,12 @@ pub fn run(args: &AuditArgs, context: &mut Context) -> Result<Exit, CliError> {
 }
 
 /// The rules that the file asks for, where there is a file; else the newer of the two sources.
-fn zones(context: &Context) -> ZoneSource {
+fn zones(context: &Context) -> Arc<ZoneSource> {
     let config = context.config_path().ok().and_then(|path| Config::load(&path, &context.environment).ok());
-    let choice = config.map(|config| config.settings.zone_rules).unwrap_or_default();
-    ZoneSource::load(choice, context.environment.path("TZDIR").as_deref()).unwrap_or_else(|_| ZoneSource::bundled())
+    config.map_or_else(
+        || Arc::new(ZoneSource::newer(context.environment.path("TZDIR").as_deref())),
+        |config| config.zones,
+    )
 }
 
 /// What was in force when, from `begin` to what the schedule is accounted for; and what of it cannot be computed any more.
@@ -126,7 +130,7 @@ fn segments(
         match Timetable::from_definition(when, |name| zones.zone(name).ok()) {
             Ok(timetable) => segments.push((Segment { after, until, timetable }, when.clone())),
             Err(error) => {
-                unreadable.push(format!("the definition of {} cannot be computed: {error}", rfc3339(definition.at)))
+                unreadable.push(format!("the definition of {} cannot be computed: {error}", rfc3339(definition.at)));
             }
         }
     }

@@ -18,7 +18,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     args::Format,
@@ -160,9 +160,17 @@ fn example() -> Result<Vec<Schedule>, CliError> {
 
 /// A workflow of the sandbox that declares what the schedule gives it.
 fn workflow(schedule: &Schedule) -> SandboxWorkflow {
-    let parameter = |(key, value): (&String, &serde_json::Value)| SandboxParameter {
+    let parameter = |(key, value): (&String, &Value)| SandboxParameter {
         key: key.clone(),
-        kind: "json".to_owned(),
+        // The server takes no text or number where JSON is declared.
+        kind: match value {
+            Value::String(_) => "string",
+            Value::Number(number) if number.is_f64() => "float",
+            Value::Number(_) => "integer",
+            Value::Bool(_) => "boolean",
+            Value::Null | Value::Array(_) | Value::Object(_) => "json",
+        }
+        .to_owned(),
         default: Some(value.clone()),
     };
     SandboxWorkflow {

@@ -33,6 +33,7 @@ pub mod backfill;
 pub mod pause;
 
 pub mod audit;
+pub mod doctor;
 
 pub mod demo;
 pub mod sandbox;
@@ -68,6 +69,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Pause(args) => pause::pause(&args, context),
         Command::Resume(args) => pause::resume(&args, context),
         Command::Audit(args) => audit::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
     };

@@ -53,7 +53,7 @@ pub(super) fn ask(
     }
     let setup = match request {
         Request::Trigger { .. } | Request::Backfill { .. } => setup(config, context)?,
-        Request::Pause { .. } | Request::Resume { .. } => setup_without_key(config, context)?,
+        Request::Pause { .. } | Request::Resume { .. } | Request::State => setup_without_key(config, context)?,
     };
     daemon::do_alone(&setup, request, wait).map_err(cli_error)
 }
@@ -66,6 +66,9 @@ fn ask_daemon(state_dir: &Path, request: &Request) -> Result<Option<Vec<Occurren
         Ok(Answer::Done { occurrences }) => {
             let keys: Result<Vec<OccurrenceKey>, _> = occurrences.iter().map(|key| key.parse()).collect();
             keys.map(Some).map_err(|error| CliError::new(Exit::Bad, "the daemon's answer cannot be read").source(error))
+        }
+        Ok(answer @ Answer::State { .. }) => {
+            Err(CliError::new(Exit::Bad, format!("the daemon answered something else: {answer:?}")))
         }
         Ok(Answer::Error { message }) => Err(CliError::usage(format!("the daemon refused: {message}"))
             .hint("the daemon goes by the file as it last read it: reload it (SIGHUP) after a change")),

@@ -32,6 +32,7 @@ shape! {
         instance: String,
         zone_rules: ZoneRulesChoice,
         min_interval: Duration,
+        reload_on_change: bool,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
         secrets: RawSecrets,
@@ -142,6 +143,7 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         instance: instance(raw.instance.as_ref(), reading),
         zone_rules: raw.zone_rules.as_ref().map(|at| at.value).unwrap_or_default(),
         min_interval: min_interval(raw.min_interval.as_ref(), reading),
+        reload_on_change: raw.reload_on_change.as_ref().is_some_and(|at| at.value),
         api: match &raw.api {
             Some(at) => api::check(&at.value.0, path, reading),
             None => api::check(&RawApi::default(), path, reading),

@@ -107,6 +107,13 @@ impl Config {
         surprises::find(self, now)
     }
 
+    /// Whether the two sources of zone rules agree on a schedule's next two years: if not, a warning that tells the first
+    /// instant at which they do not. Without a place.
+    #[must_use]
+    pub fn zone_difference(&self, schedule: &Schedule, now: DateTime<Utc>) -> Option<Problem> {
+        surprises::zone_difference(self, schedule, now).map(Problem::warning)
+    }
+
     /// The schedule of this id.
     ///
     /// # Errors

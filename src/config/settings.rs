@@ -16,6 +16,8 @@ pub struct Settings {
     pub zone_rules: ZoneRulesChoice,
     /// `min_interval`: two occurrences of one schedule are never closer; five minutes or more.
     pub min_interval: Duration,
+    /// `reload_on_change`: the daemon reads the file again by itself when it changes.
+    pub reload_on_change: bool,
     /// `[api]`.
     pub api: ApiSettings,
     /// `[history]`.

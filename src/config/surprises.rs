@@ -35,7 +35,8 @@ pub(super) fn find(config: &Config, now: DateTime<Utc>) -> Vec<Problem> {
     found
 }
 
-fn zone_difference(config: &Config, schedule: &Schedule, now: DateTime<Utc>) -> Option<Problem> {
+/// The first occurrence in the next two years that the two sources of zone rules do not agree on.
+pub(super) fn zone_difference(config: &Config, schedule: &Schedule, now: DateTime<Utc>) -> Option<Problem> {
     let difference = config.zones.difference(&schedule.timetable, now)?;
     let text = |at: Option<DateTime<Utc>>| at.map_or("not at all".to_owned(), |at| format!("at {}", rfc3339(at)));
     let (in_force, other) = (text(difference.in_force), text(difference.other));

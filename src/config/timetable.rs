@@ -12,7 +12,7 @@ use super::{
     problem::{Code, Problem, Problems},
     reader::{At, Reading, shape},
     zone_cache::{ZoneCache, find},
-    zones::{ZoneRulesChoice, ZoneSource},
+    zones::ZoneSource,
 };
 use crate::schedule::{CronError, CronExpression, Fold, Gap, Timetable, TimetableError, Zone};
 
@@ -226,7 +226,7 @@ pub(super) fn of_expression(expression: &str, zone: &str, environment: &Environm
         Problems { path: name.into(), text: text.into(), list }
     };
     let folder = environment.path("TZDIR");
-    let source = ZoneSource::load(ZoneRulesChoice::Auto, folder.as_deref()).unwrap_or_else(|_| ZoneSource::bundled());
+    let source = ZoneSource::newer(folder.as_deref());
     let zone = find(&source, zone).map_err(|problem| problems("--timezone", zone, 0..zone.len(), problem))?;
     let parsed = CronExpression::parse(expression).map_err(|error| {
         let span = if error.span.is_empty() { 0..expression.len() } else { error.span.clone() };

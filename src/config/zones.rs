@@ -158,6 +158,12 @@ impl ZoneSource {
         Ok(Self { choice, system, system_first, known: Mutex::default() })
     }
 
+    /// [`ZoneSource::load`] with `auto`, which finds rules always.
+    #[must_use]
+    pub fn newer(tzdir: Option<&Path>) -> Self {
+        Self::load(ZoneRulesChoice::Auto, tzdir).unwrap_or_else(|_| Self::bundled())
+    }
+
     /// The rules that chrono-tz carries, and nothing of the machine's.
     #[must_use]
     pub fn bundled() -> Self {

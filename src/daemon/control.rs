@@ -61,6 +61,8 @@ pub enum Request {
         /// The schedule's id.
         schedule: String,
     },
+    /// Tell how it is; nothing happens.
+    State,
 }
 
 /// What a running daemon answers.
@@ -71,6 +73,15 @@ pub enum Answer {
     Done {
         /// The occurrences that came of it.
         occurrences: Vec<String>,
+    },
+    /// How it is.
+    State {
+        /// Schedules of the file that is in force.
+        schedules: usize,
+        /// Occurrences that are not over.
+        open: usize,
+        /// Since when and why the history cannot be written; nothing is started meanwhile.
+        stalled: Option<String>,
     },
     /// Not done.
     Error {

@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    clock::{Clock, Stopwatch},
+    clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Request},
@@ -54,7 +54,10 @@ pub enum Input {
     /// An event that was made elsewhere (a reload).
     Event(Box<Event>),
     /// Write the state to the log.
-    State,
+    State {
+        /// What is wrong with the file on the disk, if it is not the one that is in force.
+        refused: Option<String>,
+    },
     /// End in order.
     Stop,
 }
@@ -237,11 +240,15 @@ impl EventLoop {
     async fn input(&mut self, input: Input) -> Result<(), LoopError> {
         match input {
             Input::Event(event) => self.turn([*event]).await,
-            Input::State => {
-                log::state(&self.engine.snapshot(), self.clock.now());
+            Input::State { refused } => {
+                log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
             }
             Input::Stop => Ok(()),
+            Input::Asked(Asked { request: Request::State, answer }) => {
+                let _ = answer.send(self.state());
+                Ok(())
+            }
             Input::Asked(Asked { request, answer }) => {
                 let id = self.next_request();
                 let event = match event_of(id, request, self.clock.now()) {
@@ -255,6 +262,13 @@ impl EventLoop {
                 self.turn([event]).await
             }
         }
+    }
+
+    fn state(&self) -> Answer {
+        let snapshot = self.engine.snapshot();
+        let stall = self.history.stall();
+        let stalled = stall.map(|stall| format!("since {}: {}", rfc3339_millis(stall.since), stall.reason));
+        Answer::State { schedules: snapshot.schedules, open: snapshot.open.len(), stalled }
     }
 
     fn next_request(&mut self) -> RequestId {
@@ -312,20 +326,14 @@ async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, Arc<Hi
 }
 
 fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Event, String> {
-    let schedule = match &asked {
-        Request::Trigger { schedule, .. }
-        | Request::Backfill { schedule, .. }
-        | Request::Pause { schedule, .. }
-        | Request::Resume { schedule } => {
-            ScheduleId::new(schedule).map_err(|error| format!("the id {schedule:?} {error}"))?
-        }
-    };
+    let id = |schedule: String| ScheduleId::new(&schedule).map_err(|error| format!("the id {schedule:?} {error}"));
     Ok(match asked {
-        Request::Trigger { parameters, .. } => Event::Trigger { request, schedule, parameters },
-        Request::Backfill { from, to, .. } => Event::Backfill { request, schedule, from, to },
-        Request::Pause { note, until, .. } => {
-            Event::Pause { request, schedule, pause: Some(Pause { since: now, until, note }) }
+        Request::Trigger { schedule, parameters } => Event::Trigger { request, schedule: id(schedule)?, parameters },
+        Request::Backfill { schedule, from, to } => Event::Backfill { request, schedule: id(schedule)?, from, to },
+        Request::Pause { schedule, note, until } => {
+            Event::Pause { request, schedule: id(schedule)?, pause: Some(Pause { since: now, until, note }) }
         }
-        Request::Resume { .. } => Event::Pause { request, schedule, pause: None },
+        Request::Resume { schedule } => Event::Pause { request, schedule: id(schedule)?, pause: None },
+        Request::State => return Err("the state is told by the loop, nothing has to happen for it".to_owned()),
     })
 }

@@ -78,10 +78,14 @@ pub fn change(change: &Change) {
     }
 }
 
-/// Writes the engine's state: what is due next, what is going, what waits.
-pub fn state(snapshot: &Snapshot, now: DateTime<Utc>) {
+/// Writes the engine's state: what is due next, what is going, what waits; and why the file on the disk is not in force, if it
+/// was `refused`.
+pub fn state(snapshot: &Snapshot, now: DateTime<Utc>, refused: Option<&str>) {
     let next = snapshot.next.as_ref().map(|(id, at)| format!("{id} at {}", rfc3339(*at)));
     tracing::info!(now = %rfc3339_millis(now), schedules = snapshot.schedules, open = snapshot.open.len(), next, "state");
+    if let Some(refused) = refused {
+        tracing::warn!("state: {refused}");
+    }
     for open in &snapshot.open {
         let run_id = open.run_id.as_ref().map(ToString::to_string);
         tracing::info!(occurrence = %open.key, stage = open.stage, run_id, "state: open");

@@ -4,10 +4,12 @@
 
 pub mod control;
 pub mod event_loop;
+mod file_watch;
 pub mod log;
 mod notify;
+mod reload;
 mod service;
 pub mod signals;
 pub mod timer;
 
-pub use service::{DaemonError, Setup, do_alone, serve};
+pub use service::{DaemonError, Setup, client_options, do_alone, serve};

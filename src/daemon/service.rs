@@ -1,28 +1,21 @@
 //! The life of the daemon, written as it runs: lock, history, client, loop, and back in the opposite order. Also the short
 //! life of a command that starts one run without a daemon.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::sync::mpsc;
 
 use crate::{
     clock::{Clock, delta},
-    config::{
-        Config, Environment, Problem, Problems, Settings, Severity,
-        zones::{ZoneRulesChoice, ZoneSource},
-    },
+    config::{ApiSettings, Config, Environment, Settings},
     crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
+        file_watch::FileWatch,
         notify,
+        reload::{Reloader, shared},
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
@@ -107,8 +100,8 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
         let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         let boot = parts.boot(setup);
-        let reloader = Reloader::new(setup);
-        tokio::spawn(heed(signals, parts.inputs.clone(), Some(reloader)));
+        let file = keep_current(setup, parts.inputs.clone())?;
+        tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
         notify::ready(&format!("{} schedules", setup.config.schedules.len()));
@@ -132,6 +125,7 @@ pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<Occur
         let mut done = Ok(Vec::new());
         let result = async {
             match parts.event_loop.boot_and_ask(boot, request).await? {
+                Answer::State { .. } => {}
                 Answer::Error { message } => done = Err(DaemonError::Refused(message)),
                 Answer::Done { occurrences } => {
                     let keys: Vec<OccurrenceKey> = occurrences.iter().filter_map(|key| key.parse().ok()).collect();
@@ -167,7 +161,7 @@ struct Parts {
 impl Parts {
     fn assemble(setup: &Setup, fires: bool) -> Result<Self, DaemonError> {
         let settings = &setup.config.settings;
-        let client = Client::new(&client_options(setup))?;
+        let client = Client::new(&client_options(&settings.api, setup.api_key.clone()))?;
         let options = HistoryOptions {
             body_bytes_max: usize::try_from(settings.history.body_bytes_max).unwrap_or(usize::MAX),
             ..HistoryOptions::default()
@@ -236,11 +230,12 @@ impl Parts {
     }
 }
 
-fn client_options(setup: &Setup) -> ClientOptions {
-    let api = &setup.config.settings.api;
+/// How the file wants the API to be used.
+#[must_use]
+pub fn client_options(api: &ApiSettings, api_key: Secret) -> ClientOptions {
     ClientOptions {
         base_url: api.base_url.clone(),
-        api_key: setup.api_key.clone(),
+        api_key,
         allow_plain_http: api.allow_plain_http,
         connect_timeout: api.connect_timeout,
         request_timeout: api.request_timeout,
@@ -249,15 +244,10 @@ fn client_options(setup: &Setup) -> ClientOptions {
     }
 }
 
-fn shared(schedules: Vec<Schedule>) -> Vec<Arc<Schedule>> {
-    schedules.into_iter().map(Arc::new).collect()
-}
-
 /// When the schedules that the file changed or dropped while nothing ran were due.
 fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
     let current: BTreeMap<&ScheduleId, &Schedule> =
         setup.config.schedules.iter().map(|schedule| (&schedule.id, schedule)).collect();
-    let mut zones = None;
     let changed = memory.schedules.iter().filter(|known| {
         current
             .get(&known.id)
@@ -265,8 +255,7 @@ fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
     });
     changed
         .filter_map(|known| {
-            let zones = zones.get_or_insert_with(|| zones_of(setup));
-            let timetable = Timetable::from_definition(&known.definition, |name| zones.zone(name).ok());
+            let timetable = Timetable::from_definition(&known.definition, |name| setup.config.zones.zone(name).ok());
             match timetable {
                 Ok(timetable) => Some((known.id.clone(), timetable)),
                 Err(error) => {
@@ -278,12 +267,6 @@ fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
         .collect()
 }
 
-fn zones_of(setup: &Setup) -> ZoneSource {
-    let folder = setup.environment.path("TZDIR");
-    let choice = ZoneRulesChoice::from_word(setup.config.settings.zone_rules.word()).unwrap_or_default();
-    ZoneSource::load(choice, folder.as_deref()).unwrap_or_else(|_| ZoneSource::bundled())
-}
-
 /// Hands the control socket's requests to the loop.
 async fn hand_over(mut requests: mpsc::Receiver<Asked>, inputs: mpsc::Sender<Input>) {
     while let Some(asked) = requests.recv().await {
@@ -293,91 +276,81 @@ async fn hand_over(mut requests: mpsc::Receiver<Asked>, inputs: mpsc::Sender<Inp
     }
 }
 
-/// Hands what signals ask for to the loop.
-async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, mut reloader: Option<Reloader>) {
+/// Hands what signals ask for to the loop; what concerns the file goes to who reads it again, where there is one.
+async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Option<mpsc::Sender<Asks>>) {
     loop {
-        let input = match (signals.next().await, &mut reloader) {
-            (Asks::Stop, _) => Input::Stop,
-            (Asks::State, _) => Input::State,
-            (Asks::Reload, Some(reloader)) => reloader.reload(),
-            (Asks::Reload, None) => continue,
+        let sent = match (signals.next().await, &file) {
+            (Asks::Stop, _) => inputs.send(Input::Stop).await.is_ok(),
+            // Full: the same is waiting already.
+            (asks, Some(file)) => !matches!(file.try_send(asks), Err(mpsc::error::TrySendError::Closed(_))),
+            (Asks::State, None) => inputs.send(Input::State { refused: None }).await.is_ok(),
+            (Asks::Reload, None) => true,
         };
-        if inputs.send(input).await.is_err() {
+        if !sent {
             return;
         }
     }
 }
 
-/// Reads the file again.
-struct Reloader {
-    path: PathBuf,
-    environment: Environment,
-    settings: Settings,
-}
-
-impl Reloader {
-    fn new(setup: &Setup) -> Self {
-        Self {
-            path: setup.config.path.clone(),
-            environment: setup.environment.clone(),
-            settings: setup.config.settings.clone(),
-        }
+/// Reads the file again from now on, whenever it is asked to. The answer is where to ask.
+fn keep_current(setup: &Setup, inputs: mpsc::Sender<Input>) -> Result<mpsc::Sender<Asks>, DaemonError> {
+    let (file, asked) = mpsc::channel(INPUTS_WAITING_MAX);
+    if setup.config.settings.reload_on_change {
+        let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
+        tokio::spawn(watch.serve(file.clone()));
     }
-
-    /// All or nothing: a file with an error changes nothing.
-    fn reload(&mut self) -> Input {
-        notify::reloading();
-        let event = match Config::load(&self.path, &self.environment) {
-            Ok(config) => {
-                crash_point("in-reload");
-                if config.settings != self.settings {
-                    tracing::warn!(
-                        "settings outside the schedules changed in the file: they take effect at the next start"
-                    );
-                }
-                notify::ready(&format!("{} schedules", config.schedules.len()));
-                Event::Reload { schedules: shared(config.schedules) }
-            }
-            Err(problems) => {
-                let text = refused(&self.path, &problems);
-                notify::ready(&text);
-                Event::ReloadRefused { text }
-            }
-        };
-        Input::Event(Box::new(event))
-    }
-}
-
-fn refused(path: &Path, problems: &Problems) -> String {
-    let errors = || problems.list.iter().filter(|problem| problem.severity == Severity::Error);
-    let line = |problem: &Problem| {
-        let place =
-            problem.place.as_ref().map_or_else(String::new, |place| format!("{}:{}: ", place.line, place.column));
-        format!("{place}{}", problem.message)
-    };
-    for problem in errors() {
-        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
-    }
-    let first = errors().next().map(line).unwrap_or_default();
-    format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())
+    tokio::spawn(Reloader::new(&setup.config, &setup.environment).serve(asked, inputs));
+    Ok(file)
 }
 
 /// Removes what is older than the file says, now and then.
 async fn keep_pruned(history: Arc<History>, clock: Arc<dyn Clock>, settings: Settings) {
-    loop {
-        let keep_for: TimeDelta = delta(settings.history.keep_for);
-        let retention = Retention {
-            before: clock.now().checked_sub_signed(keep_for),
-            occurrences_max: Some(settings.history.rows_max),
-        };
-        match history.prune(retention).await {
-            Ok(0) => {}
-            Ok(occurrences) => tracing::info!(occurrences, "old occurrences were removed from the history"),
-            Err(error) => {
-                tracing::warn!(%error, "old occurrences could not be removed from the history");
-                return;
-            }
-        }
+    while prune(&history, clock.as_ref(), &settings).await {
         tokio::time::sleep(PRUNE_INTERVAL).await;
+    }
+}
+
+/// One round. `false`: there will be no other, since the history cannot be written any more.
+async fn prune(history: &History, clock: &dyn Clock, settings: &Settings) -> bool {
+    let keep_for: TimeDelta = delta(settings.history.keep_for);
+    let retention = Retention {
+        before: clock.now().checked_sub_signed(keep_for),
+        occurrences_max: Some(settings.history.rows_max),
+    };
+    match history.prune(retention).await {
+        Ok(0) => true,
+        Ok(occurrences) => {
+            tracing::info!(occurrences, "old occurrences were removed from the history");
+            true
+        }
+        Err(error) => {
+            let again = error.can_pass();
+            tracing::warn!(%error, hint = error.hint(), again, "old occurrences could not be removed from the history");
+            again
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::SystemClock, history::DATABASE_FILE};
+
+    #[test]
+    fn pruning_goes_on_after_a_failure_that_can_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Config::parse("a.toml".as_ref(), "", &Environment::default()).unwrap().settings;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let options = HistoryOptions::default();
+            let store = Store::open(folder.path(), &options).unwrap();
+            let history = History::start(store, &options, Arc::new(SystemClock)).unwrap();
+            assert!(prune(&history, &SystemClock, &settings).await);
+            let other = rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+            other.execute_batch("BEGIN IMMEDIATE").unwrap();
+            assert!(prune(&history, &SystemClock, &settings).await, "a lock passes");
+            other.execute_batch("ROLLBACK; DROP TABLE occurrence").unwrap();
+            assert!(!prune(&history, &SystemClock, &settings).await, "a table that is gone stays gone");
+        });
     }
 }

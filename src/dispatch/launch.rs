@@ -18,6 +18,9 @@ use crate::{
     skyvern::{StartReply, StartRun, occurrence_metadata},
 };
 
+/// The parameters and the other options of a request.
+type Rendered = (Map<String, Value>, Map<String, Value>);
+
 impl Shared {
     /// The parameters and options with their templates filled in. They go into the request, and nowhere else.
     pub(super) fn rendered(
@@ -25,7 +28,7 @@ impl Shared {
         key: &OccurrenceKey,
         schedule: &Schedule,
         parameters: &Map<String, Value>,
-    ) -> Result<(Map<String, Value>, Map<String, Value>), TemplateError> {
+    ) -> Result<Rendered, TemplateError> {
         let occasion = Occasion::of(key, &schedule.timetable);
         let parameters = template::render_all(parameters, &occasion, &self.secrets)?;
         let run_options = template::render_all(&schedule.run_options, &occasion, &self.secrets)?;

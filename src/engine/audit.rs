@@ -117,7 +117,7 @@ impl Finding {
 pub struct Audit {
     /// Occurrences that were due.
     pub due: u64,
-    /// What does not add up, at most [`FINDINGS_MAX`].
+    /// What does not add up, the first 100 of them.
     pub findings: Vec<Finding>,
 }
 

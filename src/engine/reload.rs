@@ -28,6 +28,7 @@ impl Engine {
             let Some(mut entry) = old.remove(&id) else {
                 told.push(format!("{id} is new"));
                 self.enter(now, schedule, None, None, turn);
+                self.find_live(&id);
                 self.arm(&id);
                 continue;
             };
@@ -40,6 +41,8 @@ impl Engine {
                     turn.changes.push(Change::Defined { schedule: id.clone(), at, definition });
                 } else if differs(&entry.schedule, &schedule) {
                     told.push(format!("{id} is started differently"));
+                } else if entry.schedule.timetable != schedule.timetable {
+                    told.push(format!("{id} follows other zone rules"));
                 }
                 entry.schedule = schedule;
                 self.entries.insert(id.clone(), entry);
@@ -100,6 +103,15 @@ impl Engine {
             more => format!("{}; and {} more", told[..20].join("; "), more - 20),
         };
         turn.changes.push(Change::Noted { at: now, kind: NoteKind::Reloaded, text });
+    }
+
+    /// A schedule that comes back may still have a run from before it was removed: the overlap rule counts it.
+    fn find_live(&mut self, id: &ScheduleId) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        for (key, flight) in self.flights.iter().filter(|(key, _)| key.schedule == *id) {
+            entry.live.insert(key.clone());
+            entry.settling_from_before += usize::from(flight.stage == Stage::Settling { from_before: true });
+        }
     }
 
     fn disarm(&mut self, id: &ScheduleId, due: Option<super::Due>) {

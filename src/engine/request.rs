@@ -53,9 +53,9 @@ impl Engine {
         (from, to): (DateTime<Utc>, DateTime<Utc>),
         turn: &mut Turn,
     ) {
-        let result = self.backfill_keys(now, request, id, (from, to)).map(|keys| {
+        let result = self.backfill_keys(now, request, id, (from, to)).inspect(|keys| {
             self.make_seen(now, id, turn);
-            for key in &keys {
+            for key in keys {
                 let Some(entry) = self.entries.get(id) else { break };
                 let schedule = Arc::clone(&entry.schedule);
                 let admission = match entry.live_one() {
@@ -67,7 +67,6 @@ impl Engine {
                 let until = start_by(Trigger::Backfill, &schedule, now);
                 self.open(now, key.clone(), &schedule, Trigger::Backfill, admission, until, None, turn);
             }
-            keys
         });
         answer(request, result, turn);
     }

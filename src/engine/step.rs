@@ -91,13 +91,16 @@ impl Engine {
             None => std::mem::take(&mut self.doubted).into_values().collect::<Vec<_>>(),
         };
         for ahead in &mut doubted {
-            if let Some(entry) = self.entries.get(&ahead.schedule) {
-                if entry.accounted_through <= now {
-                    // The time has come meanwhile.
+            match self.entries.get(&ahead.schedule) {
+                // It is gone from the file, perhaps since the look at the history.
+                None => ahead.redefine = Some(None),
+                // The time has come meanwhile.
+                Some(entry) if entry.accounted_through <= now => {
                     ahead.reopen_after = None;
                     ahead.tried.clear();
-                } else {
-                    // As it is now, which may be later than the look at the history.
+                }
+                // As it is now, which may be later than the look at the history.
+                Some(entry) => {
                     let definition = entry.schedule.timetable.definition(entry.schedule.enabled);
                     ahead.redefine = Some(Some(Box::new((definition, entry.schedule.workflow_id.clone()))));
                 }

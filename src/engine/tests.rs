@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Action, Change, Engine, Event, Options, RunReport, RunStatus, Turn,
-    change::{AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
+    change::{Ahead, AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
     event::{LaunchReply, RequestId, Verdict},
     occurrence::{Status, Trigger},
 };
@@ -99,6 +99,9 @@ fn told(change: &Change) -> Option<String> {
         Change::Paused { schedule, pause, .. } => {
             format!("{schedule} {}", if pause.is_some() { "paused" } else { "resumed" })
         }
+        Change::Reopened { schedule, after, .. } => {
+            format!("{schedule} decided again after {}", rfc3339(*after).replace("2026-11-", ""))
+        }
         Change::Noted { kind, .. } if kind.word() == "clock_stepped" => "clock stepped".to_owned(),
         _ => return None,
     })
@@ -126,6 +129,16 @@ struct Play {
 
 impl Play {
     fn with(options: impl FnOnce(&mut Options), schedules: Vec<Schedule>, memory: Memory, now: &str) -> Self {
+        Self::with_ahead(options, schedules, memory, vec![], now)
+    }
+
+    fn with_ahead(
+        options: impl FnOnce(&mut Options),
+        schedules: Vec<Schedule>,
+        memory: Memory,
+        ahead: Vec<Ahead>,
+        now: &str,
+    ) -> Self {
         let mut all = Options {
             instance: Instance::new("t").unwrap(),
             launches_in_flight_max: 64,
@@ -140,7 +153,7 @@ impl Play {
             .collect();
         let mut play = Self { engine: Engine::new(all), now: at(now), transcript: Vec::new() };
         let schedules = schedules.into_iter().map(Arc::new).collect();
-        play.event(now, Event::Boot { schedules, memory, former, ahead: vec![] });
+        play.event(now, Event::Boot { schedules, memory, former, ahead });
         play
     }
 
@@ -471,6 +484,12 @@ fn edits_start_from_now() {
     let new = vec![Arc::new(schedule("a", "0 * * * *", |p| p.overlap = Overlap::Allow))];
     play.event("13:00:05", Event::Reload { schedules: new })
         .expect("a@13:00 schedule pending\na@13:00 attempt 1\n> launch a@13:00");
+    // A schedule that comes back finds its run.
+    let mut play = Play::new(vec![schedule("a", "0 * * * *", |_| {})], "12:40");
+    play.wake("13:00").started("13:00:01", "a@13:00", "wr_1").event("13:10", Event::Reload { schedules: vec![] });
+    let back = vec![Arc::new(schedule("a", "0 * * * *", |_| {}))];
+    play.event("13:20", Event::Reload { schedules: back }).transcript.clear();
+    play.wake("14:00").expect("a@14:00 schedule skipped (overlap)");
     // Runs of what is gone are followed to the end; what did not start does not start.
     let mut play = Play::new(vec![schedule("a", "0 * * * *", |p| p.overlap = Overlap::BufferOne)], "12:40");
     play.wake("13:00").started("13:00:01", "a@13:00", "wr_1").wake("14:00").transcript.clear();
@@ -650,6 +669,160 @@ fn the_clock_moves() {
          hourly@19:00 attempt 1
          > launch hourly@19:00",
     );
+}
+
+fn ahead(id: &str, through: &str, reopen_after: Option<&str>, tried: &[&str]) -> Ahead {
+    Ahead {
+        schedule: ScheduleId::new(id).unwrap(),
+        accounted_through: at(through),
+        reopen_after: reopen_after.map(at),
+        redefine: None,
+        tried: tried.iter().map(|tried| at(tried)).collect(),
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_loses_nothing_and_starts_nothing_twice() {
+    // Booted days ahead: what seems to have passed is missed, and the latest is started.
+    let memory = Memory { schedules: vec![known("hourly", "0 * * * *", "14:00")], ..Memory::default() };
+    let mut play = Play::with(|_| {}, vec![schedule("hourly", "0 * * * *", |_| {})], memory, "+3 15:30");
+    play.expect(
+        "hourly@15:00 schedule missed (caught_up) x72 to 05T14:00
+         hourly@05T15:00 catch_up pending
+         hourly@05T15:00 attempt 1
+         > launch hourly@05T15:00",
+    );
+    play.started("+3 15:30:01", "hourly@+3 15:00", "wr_1").transcript.clear();
+    play.reported("+3 15:31", "hourly@+3 15:00", "wr_1", "completed").transcript.clear();
+    // Set right: the stretch is taken back, and what it stood for is decided again, each when it comes.
+    let ahead = vec![ahead("hourly", "+3 15:00", Some("14:59:59"), &["+3 15:00"])];
+    play.event("15:31", Event::ClockStepped { by: chrono::TimeDelta::days(-3), ahead }).expect(
+        "clock stepped
+         hourly decided again after 02T14:59:59Z
+         hourly@15:00 catch_up pending
+         hourly@15:00 attempt 1
+         > launch hourly@15:00",
+    );
+    play.started("15:31:01", "hourly@15:00", "wr_2").reported("15:32", "hourly@15:00", "wr_2", "completed");
+    play.transcript.clear();
+    play.wake("16:00").expect("hourly@16:00 schedule pending\nhourly@16:00 attempt 1\n> launch hourly@16:00");
+    play.started("16:00:01", "hourly@16:00", "wr_3").reported("16:01", "hourly@16:00", "wr_3", "completed");
+    play.transcript.clear();
+    // An outage over the one that was tried ahead: it has its row, those around it get theirs.
+    play.wake("+3 17:10").expect(
+        "hourly@17:00 schedule missed (caught_up) x69 to 05T13:00
+         hourly@05T14:00 catch_up pending
+         hourly@05T16:00 schedule missed (caught_up)
+         hourly@05T17:00 catch_up skipped (overlap)
+         hourly@05T14:00 attempt 1
+         > launch hourly@05T14:00",
+    );
+}
+
+#[test]
+fn a_clock_that_shows_less_at_boot_is_believed_after_a_while() {
+    let begin = || {
+        let memory = Memory { schedules: vec![known("hourly", "0 * * * *", "+3 15:00")], ..Memory::default() };
+        let ahead = vec![ahead("hourly", "+3 15:00", Some("12:30"), &[])];
+        let mut play = Play::with_ahead(|_| {}, vec![schedule("hourly", "0 * * * *", |_| {})], memory, ahead, "12:30");
+        play.expect("");
+        play
+    };
+    // It was behind, and is set right: nothing is taken back.
+    let mut play = begin();
+    let forward = Event::ClockStepped { by: chrono::TimeDelta::days(3), ahead: vec![] };
+    play.event("+3 15:31", forward).expect("clock stepped");
+    play.wake("+3 15:50").expect("");
+    play.wake("+3 16:00")
+        .expect("hourly@05T16:00 schedule pending\nhourly@05T16:00 attempt 1\n> launch hourly@05T16:00");
+    // It stays so: the history was written by a clock that was ahead.
+    let mut play = begin();
+    play.wake("12:39:59").expect("");
+    play.wake("12:40").expect("hourly decided again after 02T12:30:00Z\nhourly defined");
+    play.wake("13:00").expect("hourly@13:00 schedule pending\nhourly@13:00 attempt 1\n> launch hourly@13:00");
+}
+
+#[test]
+fn what_is_measured_from_the_past_moves_with_the_clock() {
+    let change = |p: &mut Policies| p.run_timeout = Some(Duration::from_secs(600));
+    let mut play = Play::new(vec![schedule("daily", "0 14 * * *", change)], "13:00");
+    play.wake("14:00").not_started("14:00:01", "daily@14:00", 1).transcript.clear();
+    // The next try, a second away, does not wait for the clock to come there again.
+    play.event("02:00:01", Event::ClockStepped { by: chrono::TimeDelta::hours(-12), ahead: vec![] });
+    play.wake("02:00:02").expect("clock stepped\ndaily@14:00 attempt 2\n> launch daily@14:00");
+    play.reply("02:00:03", "daily@14:00", 2, LaunchReply::Started(report("wr_1", "created"))).transcript.clear();
+    // A run of some seconds is not one of hours.
+    play.event("09:00", Event::ClockStepped { by: chrono::TimeDelta::hours(7), ahead: vec![] }).expect("clock stepped");
+    play.wake("09:30").expect("daily@14:00 running (canceled)\n> cancel daily@14:00 wr_1");
+}
+
+#[test]
+fn what_jitter_or_a_search_holds_back_is_not_lost_in_an_edit() {
+    let jitter = |p: &mut Policies| p.jitter = Duration::from_secs(3000);
+    let edits = || [vec![Arc::new(schedule("a", "30 1 * * *", |_| {}))], vec![]];
+    for (new, what) in edits().into_iter().zip(["defined", "gone"]) {
+        let mut play = Play::new(vec![schedule("a", "0 * * * *", jitter)], "12:40");
+        assert!(play.engine.next_wake().unwrap() > at("13:00:01"), "its jitter is more than a second");
+        play.event("13:00:01", Event::Reload { schedules: new })
+            .expect(&format!("a@13:00 schedule skipped (superseded)\na {what}"));
+    }
+    for (new, what) in edits().into_iter().zip(["defined", "gone"]) {
+        let memory = Memory {
+            schedules: vec![known("a", "0 * * * *", "11:00")],
+            open: vec![open("a@11:00", Status::Launching, 1, None, None)],
+            latest_instant: None,
+        };
+        let mut play = Play::with(|_| {}, vec![schedule("a", "0 * * * *", |_| {})], memory, "11:10");
+        play.wake("12:00").transcript.clear();
+        play.event("12:00:05", Event::Reload { schedules: new })
+            .expect(&format!("a@12:00 schedule skipped (superseded)\na {what}"));
+    }
+}
+
+#[test]
+fn a_clock_that_shows_a_little_less_decides_nothing_twice() {
+    let mut play = Play::new(vec![schedule("a", "0 * * * *", |_| {})], "12:40");
+    play.wake("13:00").transcript.clear();
+    // Less than what counts as a step.
+    play.event("12:59:59", Event::Reload { schedules: vec![Arc::new(schedule("a", "0,30 * * * *", |_| {}))] });
+    play.expect("a defined");
+    assert_eq!(play.engine.next_wake(), Some(at("13:30")));
+}
+
+#[test]
+fn a_start_goes_on_where_its_row_says() {
+    // The file names another workflow by now; what may have started of it before is looked for at the old one.
+    let memory = Memory {
+        schedules: vec![known("daily", "0 14 * * *", "14:00")],
+        open: vec![open("daily@14:00", Status::Pending, 1, Some(AttemptOutcome::NotStarted), None)],
+        latest_instant: None,
+    };
+    let mut moved = schedule("daily", "0 14 * * *", |_| {});
+    moved.workflow_id = WorkflowId::new("wpid_2").unwrap();
+    let mut engine = Engine::new(Options {
+        instance: Instance::new("t").unwrap(),
+        launches_in_flight_max: 1,
+        launches_per_second_max: None,
+        fires: true,
+    });
+    let mut turn = Turn::default();
+    let boot = Event::Boot { schedules: vec![Arc::new(moved)], memory, former: BTreeMap::new(), ahead: vec![] };
+    engine.handle(at("14:10"), boot, &mut turn);
+    let launched = turn.actions.iter().find_map(|action| match action {
+        Action::Launch(launch) => Some(launch.schedule.workflow_id.as_str()),
+        _ => None,
+    });
+    assert_eq!(launched, Some("wpid_1"));
+}
+
+#[test]
+fn a_run_that_two_starts_could_own_is_adopted_by_neither() {
+    let likely = |key| Event::Settled { key: long(key), verdict: Verdict::Likely(report("wr_1", "running")) };
+    let mut play = Play::new(vec![schedule("a", "0 14 * * *", |_| {}), schedule("b", "5 14 * * *", |_| {})], "13:30");
+    play.wake("14:00").unknown("14:00:30", "a@14:00").wake("14:05").unknown("14:05:30", "b@14:05").transcript.clear();
+    play.event("14:06", likely("a@14:00")).expect("a@14:00 unknown (no_answer)");
+    // The other one is the only one left.
+    play.event("14:07", likely("b@14:05")).expect("b@14:05 running\n> follow b@14:05 wr_1");
 }
 
 #[test]

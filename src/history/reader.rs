@@ -54,6 +54,13 @@ impl Reader {
         }
     }
 
+    /// The version of the database's shape.
+    #[must_use]
+    pub fn shape(&self) -> usize {
+        // Another one is not opened.
+        schema::known_version()
+    }
+
     /// The history, newest first.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Exact, not sampled: within a day the times are listed; from one day to another the shortest distance between two
 //! matching days is found over the 400 years after which the calendar repeats. Clock changes are not looked at: what they
-//! bring closer is dropped where it happens ([`super::wall`]).
+//! bring closer is dropped where it happens (`wall`).
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A time zone: from the clock on the wall to instants and back.
 //!
 //! The one place that decides whether a local time is unique, falls in a gap, or in a fold ([`LocalTime`]); what a schedule
-//! does about the last two is [`super::wall`]'s. Pure: rules come from chrono-tz, which carries them, or from bytes that are
+//! does about the last two is `wall`'s. Pure: rules come from chrono-tz, which carries them, or from bytes that are
 //! handed in. Whose rules are used is decided by `config::zones`.
 //!
 //! All rules are turned into one table of clock changes over [`CALENDAR`] when the zone is made, so that a look-up is an

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::secret::Secret;
@@ -22,6 +22,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// How long the server asked to wait.
     pub(super) retry_after: Option<Duration>,
+    /// The server's clock when it answered, cut to the second.
+    pub(super) date: Option<DateTime<Utc>>,
     /// Where a redirect points.
     pub(super) location: Option<String>,
     /// The body.

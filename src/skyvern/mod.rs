@@ -32,7 +32,7 @@ pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
 pub use runs::{Detail, StartRun};
-pub use server::{Organization, TagSearch};
+pub use server::{Organization, ServerFacts, TagSearch};
 pub use sorting::StartReply;
 pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
 pub use workflows::{Workflow, WorkflowParameter};

@@ -1,10 +1,14 @@
 //! The server itself: its version, whether it takes the key, and whether its search by tag can be trusted.
 
+use chrono::{DateTime, Utc};
+use reqwest::Method;
+
 use super::{
-    client::Client,
+    client::{Client, read},
     error::{ApiError, ApiErrorKind},
     lists::RunFilter,
     tag::TAG_KEY,
+    transport::is_loopback,
     wire,
 };
 use crate::ids::WorkflowId;
@@ -35,17 +39,44 @@ pub enum TagSearch {
     Unproven,
 }
 
+/// What a server tells anybody of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Its version, such as `1.0.56`; `None` where it does not say (before 1.0.24).
+    pub version: Option<String>,
+    /// What its clock showed when it answered, cut to the second.
+    pub date: Option<DateTime<Utc>>,
+}
+
 impl Client {
     /// The server's version, such as `1.0.56`; `None` where it does not say (before 1.0.24).
     ///
     /// # Errors
     /// See [`ApiError`].
     pub async fn server_version(&self) -> Result<Option<String>, ApiError> {
-        match self.get::<wire::Version>(self.url(&["api", "v1", "version"]), false).await {
-            Ok(answer) => Ok(Some(answer.version)),
-            Err(error) if error.http_status == Some(404) && error.kind != ApiErrorKind::Unavailable => Ok(None),
+        self.server_facts().await.map(|facts| facts.version)
+    }
+
+    /// What the server tells of itself, by one call that needs no key.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn server_facts(&self) -> Result<ServerFacts, ApiError> {
+        let answer = self.call(Method::GET, self.url(&["api", "v1", "version"]), false).await;
+        let date = answer.as_ref().ok().and_then(|answer| answer.date);
+        match self.expect_success(answer).and_then(|answer| read::<wire::Version>(&answer)) {
+            Ok(answer) => Ok(ServerFacts { version: Some(answer.version), date }),
+            Err(error) if error.http_status == Some(404) && error.kind != ApiErrorKind::Unavailable => {
+                Ok(ServerFacts { version: None, date })
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the key travels to another machine in the clear.
+    #[must_use]
+    pub fn shows_the_key(&self) -> bool {
+        self.base_url().scheme() == "http" && !is_loopback(self.base_url())
     }
 
     /// Whether the server takes the key, and whose it is: a cheap call without effect.

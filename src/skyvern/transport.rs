@@ -5,6 +5,7 @@
 
 use std::{error::Error as _, sync::Arc, time::Duration};
 
+use chrono::DateTime;
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -92,6 +93,7 @@ impl Transport {
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = retry_after(header(RETRY_AFTER), header(DATE));
+        let date = header(DATE).and_then(|text| DateTime::parse_from_rfc2822(text).ok()).map(|date| date.to_utc());
         let location = header(LOCATION).map(str::to_owned);
         let success = response.status().is_success();
         // Of an error the status says most; a part of its words will do, and none will do too.
@@ -115,7 +117,7 @@ impl Transport {
                 Err(_) => break,
             }
         }
-        Ok(Answer { status, retry_after, location, body })
+        Ok(Answer { status, retry_after, date, location, body })
     }
 }
 

@@ -45,7 +45,7 @@ fn trigger(home: &Home) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match runtime.block_on(ask(&home.state_dir(), &request)) {
         Ok(Answer::Done { occurrences, .. }) => occurrences.into_iter().next(),
-        Ok(Answer::Error { message }) => panic!("{message}\n{}", home.log()),
+        Ok(answer) => panic!("{answer:?}\n{}", home.log()),
         Err(_) => None,
     }
 }

@@ -63,11 +63,12 @@ pub(crate) struct Api {
     pub(crate) down_until: Millis,
     pub(crate) runs: Vec<Run>,
     index: BTreeMap<RunId, usize>,
+    asked: BTreeMap<OccurrenceKey, Vec<usize>>,
 }
 
 impl Api {
     pub(crate) fn new(tags: bool, skew_ms: i64) -> Self {
-        Self { tags, skew_ms, down_until: 0, runs: Vec::new(), index: BTreeMap::new() }
+        Self { tags, skew_ms, down_until: 0, runs: Vec::new(), index: BTreeMap::new(), asked: BTreeMap::new() }
     }
 
     fn shown(&self, at: Millis) -> DateTime<Utc> {
@@ -78,8 +79,12 @@ impl Api {
         self.index.get(id).map(|index| &self.runs[*index])
     }
 
+    /// The runs that our starts of an occurrence made.
+    pub(crate) fn asked_for(&self, key: &OccurrenceKey) -> impl Iterator<Item = &Run> {
+        self.asked.get(key).into_iter().flatten().map(|index| &self.runs[*index])
+    }
+
     /// Takes in a start; the run's id, if there is one.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
     pub(crate) fn start(
         &mut self,
         at: Millis,
@@ -105,6 +110,9 @@ impl Api {
             _ => at,
         };
         self.index.insert(id.clone(), self.runs.len());
+        if let Some((key, _)) = &asked_by {
+            self.asked.entry(key.clone()).or_default().push(self.runs.len());
+        }
         self.runs.push(Run {
             id: id.clone(),
             workflow_id,

@@ -61,6 +61,20 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
+    /// An ordinary year: now and then something fails, the machine is started again, the file is edited.
+    pub(crate) fn calm() -> Self {
+        Self {
+            start_faults: 2,
+            look_faults: 2,
+            kills: 0,
+            events_per_day: 1,
+            clock: false,
+            sleep: false,
+            server_crashes: false,
+            others: false,
+        }
+    }
+
     pub(crate) fn any(dice: &mut Dice) -> Self {
         Self {
             start_faults: dice.pick(&[0, 50, 200, 500]),
@@ -155,10 +169,9 @@ impl Fate {
             8 => (Effect::Run, unknown(Some(200))),
             9 => (Effect::Nothing, Answer::Refused(dice.pick(&[404, 422]))),
             10 => (Effect::FailedRow, Answer::Refused(400)),
-            11 => (
-                Effect::TagLate(dice.skewed(120_000)),
-                dice.pick(&[true, false]).then_some(Answer::Started).unwrap_or(unknown(None)),
-            ),
+            11 => {
+                (Effect::TagLate(dice.skewed(120_000)), if dice.chance(500) { Answer::Started } else { unknown(None) })
+            }
             12 => (Effect::TagLost, if dice.chance(500) { Answer::Started } else { unknown(None) }),
             13 => (Effect::Stillborn { tagged: false }, unknown(None)),
             14 => (Effect::Stillborn { tagged: true }, unknown(None)),

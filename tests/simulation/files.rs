@@ -76,6 +76,20 @@ impl File {
         file
     }
 
+    /// A thousand schedules, each due once a day.
+    pub(crate) fn thousand(dice: &mut Dice, now: Millis) -> Self {
+        let mut file = Self::default();
+        for n in 0..1000 {
+            let mut schedule = any_schedule(dice, now, &format!("y{n}"));
+            let expression = format!("{} {} * * *", dice.range(0, 59), dice.range(0, 23));
+            let (expression, zone) = (CronExpression::parse(&expression).unwrap(), zone(dice.pick(ZONES)).unwrap());
+            schedule.timetable = Timetable::cron(expression, zone, Gap::Shift, Fold::Auto).unwrap();
+            schedule.enabled = true;
+            file.schedules.push(Arc::new(schedule));
+        }
+        file
+    }
+
     fn add(&mut self, dice: &mut Dice, now: Millis) {
         // A few names, so that what was removed comes back now and then.
         let taken: Vec<&str> = self.schedules.iter().map(|schedule| schedule.id.as_str()).collect();

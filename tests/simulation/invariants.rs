@@ -13,11 +13,14 @@ use skycron::{
         Change, Status, Trigger,
         change::{AttemptOutcome, Memory, NewOccurrence},
     },
-    ids::{OccurrenceKey, RunId, ScheduleId},
+    ids::{Instance, OccurrenceKey, RunId, ScheduleId},
     schedule::Definition,
 };
 
 use crate::files;
+
+/// The first part of every key.
+pub(crate) const INSTANCE: &str = "sim";
 
 /// What does not hold.
 pub(crate) type Verdict = Result<(), String>;
@@ -36,7 +39,6 @@ pub(crate) use ensure;
 pub(crate) struct Row {
     pub(crate) trigger: Trigger,
     pub(crate) status: Status,
-    pub(crate) decided_at: DateTime<Utc>,
     pub(crate) through: DateTime<Utc>,
     pub(crate) count: u32,
     /// For each attempt: whether its end is known.
@@ -86,9 +88,15 @@ impl Account {
 pub(crate) struct Ledger {
     pub(crate) rows: BTreeMap<OccurrenceKey, Row>,
     pub(crate) open: BTreeSet<OccurrenceKey>,
+    /// Rows that stand for more than one occurrence.
+    stretches: BTreeSet<OccurrenceKey>,
     pub(crate) schedules: BTreeMap<ScheduleId, Account>,
     /// Whose each run is. Unlike the database's index it must be unique, for runs that we started.
     pub(crate) runs: BTreeMap<RunId, OccurrenceKey>,
+    /// How late a start of each schedule may be, by the most generous of its policies so far.
+    pub(crate) window_max: BTreeMap<ScheduleId, TimeDelta>,
+    /// Schedules that were once allowed to run more than once at a time.
+    pub(crate) parallel: BTreeSet<ScheduleId>,
     /// Occurrences that were accounted for and compared.
     pub(crate) compared: u64,
 }
@@ -125,6 +133,7 @@ impl Ledger {
                             && matches!(row.status, Status::Skipped | Status::Missed)
                     };
                     self.rows.retain(|key, row| !taken_back(key, row));
+                    self.stretches.retain(|key| self.rows.contains_key(key));
                     let account = self.schedules.entry(schedule.clone()).or_default();
                     account.accounted_through = Some(*after);
                     moved.insert(schedule, Some(*after));
@@ -143,12 +152,18 @@ impl Ledger {
         let row = Row {
             trigger: new.trigger,
             status: new.status,
-            decided_at: new.at,
             through: new.through.unwrap_or(new.key.scheduled_for),
             count: new.count,
             attempts: Vec::new(),
             run_id: None,
         };
+        let timetable = matches!(new.trigger, Trigger::Schedule | Trigger::CatchUp);
+        ensure!(
+            !timetable || new.key.scheduled_for <= new.at,
+            "{} was decided before it was due, at {}",
+            new.key,
+            new.at
+        );
         let begins = matches!(new.status, Status::Pending | Status::Skipped | Status::Missed);
         ensure!(begins, "{} begins as {}", new.key, new.status);
         ensure!(new.count == 1 || !new.status.is_open(), "{} is a stretch and open", new.key);
@@ -161,6 +176,9 @@ impl Ledger {
         );
         if new.status.is_open() {
             self.open.insert(new.key.clone());
+        }
+        if new.count > 1 {
+            self.stretches.insert(new.key.clone());
         }
         let before = self.rows.insert(new.key.clone(), row);
         ensure!(before.is_none(), "{} has a second row", new.key);
@@ -180,7 +198,8 @@ impl Ledger {
                     self.open.remove(key);
                 }
             }
-            Change::AttemptBegun { key, number, .. } => {
+            Change::AttemptBegun { key, number, at } => {
+                self.may_begin(key, *at)?;
                 let row = self.rows.get_mut(key).ok_or_else(|| format!("{key} has no row"))?;
                 ensure!(row.status == Status::Pending, "an attempt of {key}, which is {}", row.status);
                 row.attempts.push(None);
@@ -196,6 +215,27 @@ impl Ledger {
             }
             Change::RunReported { key, report, .. } => self.has_run(key, Some(report.run_id.clone()))?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A start of the timetable's own is within its window, and not beside another run of its schedule.
+    fn may_begin(&self, key: &OccurrenceKey, at: DateTime<Utc>) -> Verdict {
+        let row = self.rows.get(key).ok_or_else(|| format!("{key} has no row"))?;
+        if matches!(row.trigger, Trigger::Schedule | Trigger::CatchUp) {
+            let late = at - key.scheduled_for;
+            let window = self.window_max.get(&key.schedule).copied().unwrap_or_default();
+            ensure!(late <= window, "{key} is started {late} after it was due, {window} is the most");
+        }
+        if row.trigger != Trigger::Manual && !self.parallel.contains(&key.schedule) {
+            let beside = self.open.iter().find(|other| {
+                let row = &self.rows[*other];
+                other.schedule == key.schedule
+                    && *other != key
+                    && row.trigger != Trigger::Manual
+                    && matches!(row.status, Status::Launching | Status::Running)
+            });
+            ensure!(beside.is_none(), "{key} is started beside {beside:?}");
         }
         Ok(())
     }
@@ -222,10 +262,7 @@ impl Ledger {
     fn compare(&self, schedule: &ScheduleId, after: DateTime<Utc>, until: DateTime<Utc>) -> Result<u64, String> {
         let account = &self.schedules[schedule];
         let (due, dropped) = account.due(after, until);
-        let rows: Vec<(&OccurrenceKey, &Row)> = self
-            .rows_of(schedule)
-            .filter(|(key, row)| key.suffix.is_empty() && row.through > after - TimeDelta::seconds(1))
-            .collect();
+        let rows = self.rows_beyond(schedule, after);
         for at in &due {
             let of: Vec<String> = rows
                 .iter()
@@ -247,8 +284,18 @@ impl Ledger {
         Ok(due.len() as u64 + dropped.len() as u64)
     }
 
-    pub(crate) fn rows_of(&self, schedule: &ScheduleId) -> impl Iterator<Item = (&OccurrenceKey, &Row)> {
-        self.rows.iter().filter(move |(key, _)| key.schedule == *schedule)
+    /// The rows of a schedule that reach beyond an instant.
+    fn rows_beyond(&self, schedule: &ScheduleId, after: DateTime<Utc>) -> Vec<(&OccurrenceKey, &Row)> {
+        let from = OccurrenceKey {
+            instance: Instance::new(INSTANCE).unwrap(),
+            schedule: schedule.clone(),
+            scheduled_for: after - TimeDelta::seconds(1),
+            suffix: String::new(),
+        };
+        let earlier = self.stretches.iter().filter(|key| key.schedule == *schedule && **key < from);
+        let earlier = earlier.filter_map(|key| self.rows.get_key_value(key)).filter(|(_, row)| row.through > after);
+        let later = self.rows.range(&from..).take_while(|(key, _)| key.schedule == *schedule);
+        earlier.chain(later).filter(|(key, _)| key.suffix.is_empty()).collect()
     }
 
     /// The whole account once more, from the beginning.

@@ -18,7 +18,7 @@ mod world;
 use world::{Mistake, Numbers, World};
 
 /// Worlds of an ordinary test run: some seconds.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 80;
 /// In so many worlds a mistake must be found.
 const SEEDS_TO_FIND_A_MISTAKE: u64 = 60;
 
@@ -70,5 +70,17 @@ fn mistakes_are_found() {
     check(Mistake::ActBeforeCommit, "there is no row");
     check(Mistake::NoSettleAtBoot, "two runs");
     check(Mistake::RetryOnUnknown, "two runs");
-    check(Mistake::CursorNotAdvanced, "");
+    check(Mistake::CursorNotAdvanced, "was due at");
+}
+
+/// A year of a thousand schedules, on a good server and an ordinary machine. Takes minutes: only if `SKYCRON_SIM_YEAR` is set.
+#[test]
+fn a_year() {
+    if number("SKYCRON_SIM_YEAR").is_none() {
+        return;
+    }
+    let mut world = World::year(number("SKYCRON_SIM_SEED").unwrap_or(0));
+    world.live_for(365).unwrap_or_else(|what| panic!("{what}"));
+    println!("a year: {:?}", world.numbers);
+    assert!(world.numbers.compared > 365_000, "every schedule is due once a day at least: {:?}", world.numbers);
 }

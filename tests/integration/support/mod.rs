@@ -1,6 +1,10 @@
 //! What the tests share: a project (a folder of its own with a file in it) and a way to run the real binary there, with an
 //! environment that holds nothing of the machine's.
 
+mod daemon;
+
+pub(crate) use daemon::Daemon;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
