@@ -56,7 +56,7 @@ pub(crate) fn open(rig: &Rig) -> Option<Connection> {
     let path = rig.state_dir().join("history.db");
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).ok()?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'v_history'", [], |row| row.get(0))
         .unwrap();

@@ -14,7 +14,7 @@ use skycron::{daemon::control::Answer, sandbox::SandboxOptions};
 
 use crate::{
     books,
-    rig::{QUICK, Rig, wait_for},
+    rig::{QUICK, Rig, say, wait_for},
 };
 
 const SCHEDULE: &str =
@@ -71,7 +71,7 @@ impl<'a> Mounted<'a> {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(path));
         }
-        eprintln!("SKIPPED {test}: a file system cannot be mounted here (it takes root)");
+        say(&format!("SKIPPED {test}: a file system cannot be mounted here (it takes root)"));
         None
     }
 

@@ -13,13 +13,13 @@ use skycron::{
 
 use crate::{
     books,
-    rig::{Chance, FastClock, QUICK, Rig, faketime_or_skip},
+    rig::{Chance, FastClock, QUICK, Rig, faketime_or_skip, say},
 };
 
 /// How often without being asked for more.
 const KILLS_DEFAULT: usize = 12;
-/// The longest life, in real milliseconds.
-const LIFE_MILLIS_MAX: usize = 700;
+/// The longest life, in real milliseconds: several times what a start takes on a machine that is busy with other tests.
+const LIFE_MILLIS_MAX: usize = 1200;
 /// What the server does wrong, each in a share of the calls.
 const FAULTS: &str = "start:6%=reset-after,start:6%=reset-before,start:5%=500-after,start:5%=500-before,start:4%=db-after,\
                       start:4%=busy,start:4%=429:1,start:4%=delay:150ms,start:3%=unreadable,start:3%=truncated,\
@@ -104,7 +104,7 @@ fn triggers() {
         "{:#?}",
         books::rows(&rig).iter().filter(|row| row.status == "unknown").collect::<Vec<_>>()
     );
-    eprintln!("triggers: {kills} kills, {} acknowledged, {tally}: lost 0, doubled 0", acknowledged.len());
+    say(&format!("triggers: {kills} kills, {} acknowledged, {tally}: lost 0, doubled 0", acknowledged.len()));
 }
 
 /// How much faster the clock runs where schedules are due: five minutes are a second.
@@ -161,7 +161,12 @@ fn timetables() {
     for row in books::rows(&rig) {
         let all_started = POLICIES[row.schedule[1..].parse::<usize>().unwrap() % POLICIES.len()].1;
         if all_started && !row.is_open() && row.trigger != "manual" {
-            assert!(row.run_id.is_some(), "it should have been started: {row:?}\n{}", rig.log_end());
+            let bound = "more than the 100 latest";
+            assert!(
+                row.run_id.is_some() || row.reason.contains(bound),
+                "it should have been started: {row:?}\n{}",
+                rig.log_end()
+            );
         }
     }
     assert_eq!(
@@ -170,5 +175,5 @@ fn timetables() {
         "{:#?}",
         books::rows(&rig).iter().filter(|row| row.status == "unknown").collect::<Vec<_>>()
     );
-    eprintln!("timetables: {kills} kills, {occurrences} occurrences, {tally}: lost 0, doubled 0");
+    say(&format!("timetables: {kills} kills, {occurrences} occurrences, {tally}: lost 0, doubled 0"));
 }

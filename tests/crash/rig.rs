@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus},
@@ -65,11 +65,16 @@ pub(crate) fn faketime() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
+/// Says something past the capture of a test's output: what was skipped, and what was counted, is to be seen.
+pub(crate) fn say(text: &str) {
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
 /// As [`faketime`], and says so where it is not.
 pub(crate) fn faketime_or_skip(test: &str) -> Option<PathBuf> {
     let found = faketime();
     if found.is_none() {
-        eprintln!("SKIPPED {test}: there is no {FAKETIME}; Debian: apt-get install faketime");
+        say(&format!("SKIPPED {test}: there is no {FAKETIME}; Debian: apt-get install libfaketime"));
     }
     found
 }
@@ -246,7 +251,7 @@ impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
         let given = std::env::var("SKYCRON_CRASH_SEED").ok().map(|text| text.parse().unwrap());
         let seed = given.unwrap_or(seed);
-        eprintln!("SKYCRON_CRASH_SEED={seed}");
+        say(&format!("SKYCRON_CRASH_SEED={seed}"));
         Self(seed)
     }
 
