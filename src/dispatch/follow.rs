@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     dispatch::{Patience, Shared},
-    engine::{Event, RunReport},
+    engine::{Event, RunReport, RunStatus},
     ids::{OccurrenceKey, RunId},
     skyvern::{ApiErrorKind, Detail},
 };
@@ -19,10 +19,18 @@ const NOT_FOUND_LOOKS_MAX: u32 = 3;
 /// While looks fail, every so many of them is worth a line in the log.
 const FAILED_LOOKS_PER_LINE: u32 = 20;
 
+/// A run that is accepted and not taken up for so long was left behind by a server that died: nothing takes it up again.
+const CREATED_MINUTES_MAX: u64 = 10;
+/// A run that waits in the server's queue for so long is worth a word. The server takes it up again by itself after a crash.
+const QUEUED_MINUTES_MAX: u64 = 30;
+/// The longest time limit that the API accepts for a run (8 hours), and some more: what is still `running` then is not.
+const RUNNING_MINUTES_MAX: u64 = 8 * 60 + 15;
+
 impl Shared {
     pub(super) async fn follow(&self, key: OccurrenceKey, run_id: RunId, since: DateTime<Utc>) {
         let mut told: Option<RunReport> = None;
         let mut asked_to_wait: Option<Duration> = None;
+        let mut told_stalled: Option<RunStatus> = None;
         let (mut failed_looks, mut not_found_looks) = (0_u32, 0_u32);
         loop {
             let age = (self.clock.now() - since).to_std().unwrap_or_default();
@@ -48,6 +56,12 @@ impl Shared {
                         (&told.status, told.retry_pending, told.attempt)
                             != (&report.status, report.retry_pending, report.attempt)
                     });
+                    if let Some((text, dead)) = stalled(&report, self.clock.now(), since)
+                        && told_stalled.as_ref() != Some(&report.status)
+                    {
+                        told_stalled = Some(report.status.clone());
+                        self.tell(Event::RunStalled { key: key.clone(), text, dead }).await;
+                    }
                     if over || news {
                         told = Some(report.clone());
                         self.tell(Event::RunReported {
@@ -95,6 +109,22 @@ impl Shared {
     }
 }
 
+/// Whether a run stands still for so long that its server must have left it behind, and whether that is sure.
+fn stalled(report: &RunReport, now: DateTime<Utc>, since: DateTime<Utc>) -> Option<(String, bool)> {
+    let (from, minutes_max, dead) = match report.status {
+        RunStatus::Created => (since, CREATED_MINUTES_MAX, true),
+        RunStatus::Queued => (since, QUEUED_MINUTES_MAX, false),
+        // A retry of the server's own begins anew.
+        RunStatus::Running => (report.started_at.unwrap_or(since).max(since), RUNNING_MINUTES_MAX, true),
+        _ => return None,
+    };
+    let minutes = u64::try_from((now - from).num_minutes()).unwrap_or(0);
+    (minutes >= minutes_max).then(|| {
+        let end = if dead { "a server that crashed leaves runs so, and it is cancelled" } else { "look at the server" };
+        (format!("it has been {} for {minutes} min: {end}", report.status), dead)
+    })
+}
+
 /// The wait before the next look at a run of this age: the first interval for two minutes, then a twentieth of its age. Spread
 /// by the key over a tenth of it, so that runs that started together are not asked for together.
 fn poll_wait(patience: &Patience, key: &OccurrenceKey, age: Duration) -> Duration {
@@ -105,6 +135,28 @@ fn poll_wait(patience: &Patience, key: &OccurrenceKey, age: Duration) -> Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_that_stand_still() {
+        let since: DateTime<Utc> = "2026-11-02T14:00:00Z".parse().unwrap();
+        let check = |status: &str, minutes: i64, expected: Option<bool>| {
+            let report = RunReport::bare(RunId::new("wr_1").unwrap(), RunStatus::from_word(status));
+            let now = since + chrono::TimeDelta::minutes(minutes);
+            assert_eq!(stalled(&report, now, since).map(|(_, dead)| dead), expected, "{status} for {minutes} min");
+        };
+        check("created", 9, None);
+        check("created", 10, Some(true));
+        check("queued", 29, None);
+        check("queued", 30, Some(false));
+        check("running", 8 * 60, None);
+        check("running", 8 * 60 + 15, Some(true));
+        check("paused", 100_000, None);
+        check("completed", 100_000, None);
+        // Its latest attempt began later.
+        let mut report = RunReport::bare(RunId::new("wr_1").unwrap(), RunStatus::Running);
+        report.started_at = Some(since + chrono::TimeDelta::hours(6));
+        assert_eq!(stalled(&report, since + chrono::TimeDelta::hours(9), since), None);
+    }
 
     #[test]
     fn looks_grow_rarer_within_bounds() {

@@ -64,6 +64,15 @@ pub enum Event {
         /// The news.
         report: Box<RunReport>,
     },
+    /// A run that is followed stands still for so long that its server must have left it behind.
+    RunStalled {
+        /// The occurrence.
+        key: OccurrenceKey,
+        /// Where it stands, and since when.
+        text: String,
+        /// It will surely not go on: it is to be cancelled, so that it does not stand in the way for ever.
+        dead: bool,
+    },
     /// A run that is followed cannot be found any more.
     RunGone {
         /// The occurrence.

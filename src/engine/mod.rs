@@ -169,6 +169,7 @@ impl Engine {
             Event::LaunchEnded { key, attempt, reply } => self.launch_ended(now, &key, attempt, reply, turn),
             Event::Settled { key, verdict } => self.settled(now, &key, verdict, turn),
             Event::RunReported { key, report } => self.run_reported(now, &key, report, turn),
+            Event::RunStalled { key, text, dead } => self.run_stalled(now, &key, text, dead, turn),
             Event::RunGone { key, message } => self.run_gone(now, &key, &message, turn),
             Event::ParametersDropped { key, text } => self.parameters_dropped(now, &key, text, turn),
             Event::Trigger { request, schedule, parameters } => {

@@ -91,6 +91,8 @@ words! {
         NoAnswer = "no_answer",
         /// The server dropped parameters that the workflow does not declare.
         ParametersDropped = "parameters_dropped",
+        /// The run stands still for so long that its server must have left it behind.
+        RunStalled = "run_stalled",
         /// The run is known, its end cannot be learned.
         RunLost = "run_lost",
         /// skycron cancelled the run.

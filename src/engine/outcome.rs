@@ -78,6 +78,26 @@ impl Engine {
         });
     }
 
+    /// A run that a crashed server left behind never ends by itself, and would block its schedule for ever.
+    pub(super) fn run_stalled(
+        &mut self,
+        now: DateTime<Utc>,
+        key: &OccurrenceKey,
+        text: String,
+        dead: bool,
+        turn: &mut Turn,
+    ) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let Stage::Running { run_id } = &flight.stage else { return };
+        let run_id = run_id.clone();
+        if dead {
+            flight.cancel.get_or_insert_with(|| text.clone());
+            turn.actions.push(Action::Cancel { key: key.clone(), run_id });
+        }
+        let reason = Some(Reason::new(ReasonCode::RunStalled, text));
+        turn.changes.push(Change::StatusChanged { key: key.clone(), status: Status::Running, reason, at: now });
+    }
+
     pub(super) fn run_timed_out(&mut self, now: DateTime<Utc>, key: &OccurrenceKey, turn: &mut Turn) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         let Stage::Running { run_id } = &flight.stage else { return };

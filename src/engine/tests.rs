@@ -555,6 +555,17 @@ fn a_run_that_takes_too_long_is_cancelled() {
 }
 
 #[test]
+fn a_run_that_its_server_left_behind_does_not_block_for_ever() {
+    let mut play = Play::new(vec![schedule("hourly", "0 * * * *", |_| {})], "13:30");
+    play.wake("14:00").started("14:00:01", "hourly@14:00", "wr_1").transcript.clear();
+    let stalled = |dead| Event::RunStalled { key: long("hourly@14:00"), text: "it stands at created".to_owned(), dead };
+    play.event("14:10", stalled(false)).expect("hourly@14:00 running (run_stalled)");
+    play.event("14:20", stalled(true)).expect("hourly@14:00 running (run_stalled)\n> cancel hourly@14:00 wr_1");
+    play.reported("14:20:05", "hourly@14:00", "wr_1", "canceled").expect("hourly@14:00 canceled (canceled)");
+    play.wake("15:00").expect("hourly@15:00 schedule pending\nhourly@15:00 attempt 1\n> launch hourly@15:00");
+}
+
+#[test]
 fn manual_starts() {
     let mut play = Play::new(vec![schedule("daily", "0 14 * * *", |_| {})], "13:00");
     let trigger = |id: &str| Event::Trigger {
