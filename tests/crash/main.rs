@@ -8,7 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 #[path = "../integration/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the binary `integration` uses the rest")]
+#[expect(dead_code, reason = "the binary `integration` uses the rest")]
 mod support;
 
 mod books;
