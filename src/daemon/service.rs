@@ -103,10 +103,13 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let file = keep_current(setup, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
-        tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
+        let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
         notify::ready(&format!("{} schedules", setup.config.schedules.len()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
         notify::stopping();
+        // It holds the history for as long as it lives, and what is held is not closed.
+        pruning.abort();
+        let _ = pruning.await;
         parts.close(result).await
     })
 }
