@@ -93,12 +93,13 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 /// It could not start (nothing was changed), or could not go on (what was under way is in the history as it is).
 pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
     block_on(async {
+        // First of all: a reload that is asked for while this starts must not end it.
+        let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         let mut parts = Parts::assemble(setup, true)?;
         let control = Control::listen(&setup.state_dir).map_err(system("listening on the control socket"))?;
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
-        let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         let boot = parts.boot(setup);
         let file = keep_current(setup, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));

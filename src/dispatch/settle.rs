@@ -13,7 +13,7 @@ use crate::{
         event::Settle,
         settle::{Candidate, Inquiry, Seen, Step},
     },
-    history::Reader,
+    history::{HistoryError, Reader},
     ids::{OccurrenceKey, WorkflowId},
     skyvern::{ApiError, ApiErrorKind, RunFilter, RunListEntry, TAG_KEY, TagSearch, tag_value},
 };
@@ -112,10 +112,11 @@ impl Shared {
                     // Older servers ignore the filter; the list is newest first.
                     rows.last().and_then(|row| row.created_at).is_some_and(|at| at < since)
                 });
-            // Once for the whole page: opening takes longer than a look-up, and the event loop waits meanwhile. A history that
-            // cannot be read says nothing: the tag still does.
-            let history = Reader::open(&self.state_dir).ok();
-            candidates.extend(rows.into_iter().map(|row| candidate(history.as_ref(), &settle.key, row)));
+            // Once for the whole page: opening takes longer than a look-up, and the event loop waits meanwhile.
+            let history = Reader::open(&self.state_dir).map_err(|error| unreadable(&error))?;
+            for row in rows {
+                candidates.push(candidate(&history, &settle.key, row).map_err(|error| unreadable(&error))?);
+            }
             if last {
                 break;
             }
@@ -124,14 +125,25 @@ impl Shared {
     }
 }
 
-fn candidate(history: Option<&Reader>, key: &OccurrenceKey, row: RunListEntry) -> Candidate {
-    let owner = history.and_then(|history| history.run(&row.run_id).ok().flatten());
-    Candidate {
+/// Whose a run is cannot be told without the history: that look has failed, and the run is not free.
+fn unreadable(error: &HistoryError) -> ApiError {
+    ApiError {
+        kind: ApiErrorKind::Unavailable,
+        http_status: None,
+        retry_after: None,
+        message: format!("whose runs they are cannot be looked up: {error}"),
+        hint: error.hint().unwrap_or("look at the history's disk"),
+    }
+}
+
+fn candidate(history: &Reader, key: &OccurrenceKey, row: RunListEntry) -> Result<Candidate, HistoryError> {
+    let owner = history.run(&row.run_id)?;
+    Ok(Candidate {
         taken: owner.is_some_and(|owner| owner.row.occurrence != *key),
         by_api: row.trigger_type.as_deref().is_none_or(|kind| kind == "api"),
         run_id: row.run_id,
         status: row.status,
         created_at: row.created_at,
         parameters: None,
-    }
+    })
 }
