@@ -58,6 +58,8 @@ impl World {
                     return self.turn(vec![Event::Stop]);
                 }
             }
+            // Nobody edits on a machine that sleeps.
+            Operation::Edit if self.t < self.asleep_until => {}
             Operation::Edit => {
                 let edits = self.dice.range(1, 3);
                 for _ in 0..edits {
