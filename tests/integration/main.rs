@@ -7,6 +7,7 @@ mod daemon_rig;
 mod support;
 
 mod calendar;
+mod cli_audit;
 mod cli_check;
 mod cli_common;
 mod cli_doctor;
