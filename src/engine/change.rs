@@ -203,7 +203,8 @@ pub struct Ahead {
     pub reopen_after: Option<DateTime<Utc>>,
     /// Its definition, if it was given under the clock that was ahead; the inner `None`: it is gone from the file.
     pub redefine: Option<Option<Box<(Definition, WorkflowId)>>>,
-    /// Instants after that (or else after `accounted_through`) which were tried: what came of them stays.
+    /// Instants after that (or else after `accounted_through`) which have a row that stays: they were tried, or lie beyond
+    /// what is accounted for.
     pub tried: Vec<DateTime<Utc>>,
 }
 

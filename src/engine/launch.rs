@@ -249,7 +249,7 @@ impl Engine {
         let asked = flight.run_parameters();
         let alike = |other: &Flight| match (&asked, other.run_parameters()) {
             // After a restart, the file may say something else than it did at the start.
-            _ if other.stage == (Stage::Settling { from_before: true }) => true,
+            _ if [&flight.stage, &other.stage].contains(&&Stage::Settling { from_before: true }) => true,
             (Some(asked), Some(theirs)) => {
                 theirs.iter().all(|(name, value)| asked.get(name).is_none_or(|a| a == value))
             }

@@ -837,6 +837,24 @@ fn a_run_that_two_starts_could_own_is_adopted_by_neither() {
 }
 
 #[test]
+fn after_a_restart_a_run_may_be_anybody_s() {
+    // The file may say other parameters than the start from before had: what is being started now could own the run.
+    let memory = Memory {
+        schedules: vec![known("a", "0 14 * * *", "14:00"), known("b", "5 14 * * *", "13:00")],
+        open: vec![open("a@14:00", Status::Launching, 1, None, None)],
+        latest_instant: None,
+    };
+    let mut other = schedule("b", "5 14 * * *", |_| {});
+    other.parameters.insert("url".to_owned(), "b".into());
+    let mut mine = schedule("a", "0 14 * * *", |_| {});
+    mine.parameters.insert("url".to_owned(), "a".into());
+    let mut play = Play::with(|_| {}, vec![mine, other], memory, "14:05");
+    play.transcript.clear();
+    let likely = Event::Settled { key: long("a@14:00"), verdict: Verdict::Likely(report("wr_1", "running")) };
+    play.event("14:05:01", likely).expect("a@14:00 unknown (no_answer)");
+}
+
+#[test]
 fn jitter_delays_the_start_and_not_the_occurrence() {
     let mut play = Play::new(vec![schedule("daily", "0 14 * * *", |p| p.jitter = Duration::from_secs(600))], "13:00");
     let wake = play.engine.next_wake().unwrap();

@@ -153,7 +153,9 @@ impl Writer<'_> {
         self.execute(
             "DELETE FROM occurrence
               WHERE schedule = :schedule AND suffix = '' AND scheduled_for > :after AND attempts = 0
-                AND status IN ('skipped', 'missed')",
+                AND status IN ('skipped', 'missed')
+                -- What lies beyond even that was left when it was taken back before, and has its word already.
+                AND scheduled_for <= (SELECT substr(accounted_through, 1, 19) || 'Z' FROM schedule WHERE id = :schedule)",
             named_params! { ":schedule": schedule.as_str(), ":after": whole_second(after) },
         )?;
         self.accounted_through(schedule, after)

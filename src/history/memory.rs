@@ -77,10 +77,11 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
             connection,
             "SELECT scheduled_for FROM occurrence
               WHERE schedule = :schedule AND scheduled_for > :after AND suffix = ''
-                AND NOT (attempts = 0 AND status IN ('skipped', 'missed'))",
+                AND (scheduled_for > :through OR NOT (attempts = 0 AND status IN ('skipped', 'missed')))",
             named_params! {
                 ":schedule": ahead.schedule.as_str(),
                 ":after": whole_second(ahead.reopen_after.unwrap_or(ahead.accounted_through)),
+                ":through": whole_second(ahead.accounted_through),
             },
             |row| instant(row, "scheduled_for"),
         )?;

@@ -125,10 +125,12 @@ impl Ledger {
                     );
                 }
                 Change::Reopened { schedule, after, .. } => {
+                    let through = self.schedules[schedule].accounted_through;
                     let taken_back = |key: &OccurrenceKey, row: &Row| {
                         key.schedule == *schedule
                             && key.suffix.is_empty()
                             && key.scheduled_for.timestamp() > after.timestamp()
+                            && through.is_some_and(|through| key.scheduled_for <= through)
                             && row.attempts.is_empty()
                             && matches!(row.status, Status::Skipped | Status::Missed)
                     };

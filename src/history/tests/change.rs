@@ -461,6 +461,11 @@ fn what_a_clock_that_was_ahead_decided_is_taken_back() {
     // What was tried is told for as long as it lies beyond what is accounted for, whatever the time is.
     check(&store, "15:30:00", Some((None, &["18:00:00", "20:00:00"])));
     check(&store, "23:30:00", Some((None, &["18:00:00", "20:00:00"])));
+    // Its word stays when it ends without a try, and when the clock is set back once more.
+    store.apply(&[status(&waiting, Status::Skipped, "15:31:00")]).unwrap();
+    check(&store, "14:30:00", Some((Some("14:30:00"), &["18:00:00", "20:00:00"])));
+    store.apply(&[Change::Reopened { schedule: id("daily"), after: at("14:30:00"), at: at("14:30:00") }]).unwrap();
+    assert_eq!(rows(&store), ["14:00:00 skipped", "18:00:00 launching", "20:00:00 skipped"]);
     store.apply(&[Change::AccountedThrough { schedule: id("daily"), through: at("20:00:00") }]).unwrap();
     check(&store, "23:30:00", None);
     // Before this program was written, nothing is believed.
