@@ -125,6 +125,18 @@ text_id!(
     RunIdError
 );
 
+/// A schedule id of the server that has no place in a URL path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is not the id of a schedule at Skyvern: letters, digits, '_' and '-', as in wfs_123456789")]
+pub struct ServerScheduleIdError;
+
+text_id!(
+    /// The id of one of the server's own schedules, `wfs_…`. Like a run's id it came from a server and goes into URL paths.
+    ServerScheduleId,
+    |text| RunId::new(text).map(|_| ()).map_err(|_| ServerScheduleIdError),
+    ServerScheduleIdError
+);
+
 /// The name of one occurrence: `<instance>/<schedule id>@<scheduled_for>`, with a suffix for starts that are not the
 /// schedule's own (`#manual-…`, `#backfill-…`) or are repeated (`#retry-2`).
 ///

@@ -12,7 +12,7 @@
 //! | `sorting` | the answer to a start → [`StartReply`]; pure |
 //! | `answer` | what a server said, in one line |
 //! | `error` | the kinds of failure |
-//! | `runs`, `lists`, `workflows`, `server` | the calls |
+//! | `runs`, `lists`, `schedules`, `workflows`, `server` | the calls |
 //! | `tag` | the occurrence's key as a tag of its run |
 //! | `wire` | the shapes of the JSON, private, tolerant of what is new |
 
@@ -21,6 +21,7 @@ mod client;
 mod error;
 mod lists;
 mod runs;
+mod schedules;
 mod server;
 mod sorting;
 mod tag;
@@ -32,6 +33,7 @@ pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
 pub use runs::{Detail, StartRun};
+pub use schedules::{DispatchStatus, ScheduleDraft, ServerCadence, ServerSchedule, WriteError, WriteErrorKind};
 pub use server::{Organization, ServerFacts, TagSearch};
 pub use sorting::StartReply;
 pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
