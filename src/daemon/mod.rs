@@ -5,6 +5,7 @@
 pub mod control;
 pub mod event_loop;
 mod file_watch;
+pub mod http;
 pub mod log;
 mod notify;
 mod reload;
