@@ -9,6 +9,7 @@ use super::{
     api::{self, RawApi},
     bounds::duration,
     history::{self, RawHistory},
+    http::{self, RawHttp},
     kinds::Nested,
     policies::{self, PolicySet},
     problem::{Code, Problem},
@@ -35,6 +36,7 @@ shape! {
         reload_on_change: bool,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
+        http: Nested<RawHttp>,
         secrets: RawSecrets,
         defaults: Nested<RawDefaults>,
         schedule: Schedules,
@@ -151,6 +153,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         history: match &raw.history {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
+        },
+        http: match &raw.http {
+            Some(at) => http::check(&at.value.0, reading),
+            None => http::check(&RawHttp::default(), reading),
         },
         secrets: secrets::check(raw.secrets.as_ref(), path, reading),
     }

@@ -43,7 +43,8 @@ pub struct HistoryFilter {
     pub limit: u32,
 }
 
-const HISTORY_COLUMNS: &str = "o.id, o.instance, o.schedule, o.scheduled_for, o.suffix, o.trigger, o.status, o.reason,
+pub(super) const HISTORY_COLUMNS: &str =
+    "o.id, o.instance, o.schedule, o.scheduled_for, o.suffix, o.trigger, o.status, o.reason,
     o.attempts, o.run_id, o.launched_at, o.finished_at, r.failure_reason, o.count, o.through";
 
 /// One walk along one index, which is named: the planner would now and then take another, along which it meets all rows.
@@ -141,7 +142,7 @@ pub(super) fn history(connection: &Connection, filter: &HistoryFilter) -> Result
     Ok(found.into_iter().map(|(_, row)| row).collect())
 }
 
-fn history_row(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
+pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
     let occurrence = key(row)?;
     Ok(HistoryRow {
         schedule: occurrence.schedule.clone(),

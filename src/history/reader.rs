@@ -171,8 +171,7 @@ impl Reader {
         Ok(answer)
     }
 
-    /// The connection, for tests of the query plans and the views.
-    #[cfg(test)]
+    /// The connection, for the questions of `status`, and for tests of the query plans and the views.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }

@@ -13,6 +13,7 @@ use url::Url;
 use super::{
     answer::{Answer, Said, one_line},
     error::{ApiError, ApiErrorKind, ClientError},
+    pulse::{Pulse, RequestPurpose},
     transport::{Failure, Transport, is_loopback},
 };
 use crate::secret::Secret;
@@ -67,6 +68,7 @@ struct Inner {
     /// Places for starts, and for everything else.
     starts: Semaphore,
     others: Semaphore,
+    pulse: Pulse,
 }
 
 impl fmt::Debug for Client {
@@ -112,6 +114,7 @@ impl Client {
             transport,
             starts: Semaphore::new(connections_max),
             others: Semaphore::new(others_max),
+            pulse: Pulse::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -120,6 +123,12 @@ impl Client {
     #[must_use]
     pub fn base_url(&self) -> &Url {
         &self.inner.base_url
+    }
+
+    /// How the server took the latest requests of this client and its clones.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.inner.pulse
     }
 
     /// The key, for taking it out of texts.
@@ -142,7 +151,9 @@ impl Client {
         let _place = self.inner.starts.acquire().await.ok();
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.inner.transport.exchange(Method::POST, url, headers, Some(body)).await
+        let came = self.inner.transport.exchange(Method::POST, url, headers, Some(body)).await;
+        self.note(RequestPurpose::Start, &came);
+        came
     }
 
     /// Any call but a start.
@@ -153,7 +164,14 @@ impl Client {
             let (name, value) = USER_AGENT_OF_THE_UI;
             headers.insert(name, value);
         }
-        self.inner.transport.exchange(method, url, headers, None).await
+        let came = self.inner.transport.exchange(method, url, headers, None).await;
+        self.note(RequestPurpose::Other, &came);
+        came
+    }
+
+    fn note(&self, purpose: RequestPurpose, came: &Result<Answer, Failure>) {
+        let sorted = came.as_ref().ok().filter(|answer| !answer.is_success()).map(|answer| self.sort_answer(answer));
+        self.inner.pulse.note(purpose, came, sorted.as_ref());
     }
 
     /// GETs and reads a JSON answer.
