@@ -20,11 +20,12 @@ use crate::{
     daemon::{
         control::{Answer, Asked, Request},
         log,
+        metrics::Metrics,
         timer::WallTimer,
     },
     dispatch::Dispatcher,
-    engine::{Action, Engine, Event, Turn, change::Pause, event::RequestId},
-    history::{Durable, History, HistoryError},
+    engine::{Action, Engine, Event, Overview, OverviewOf, Turn, change::Pause, event::RequestId},
+    history::{Durable, History, HistoryError, Stall},
     ids::{OccurrenceKey, ScheduleId},
 };
 
@@ -53,6 +54,8 @@ pub enum Input {
     Asked(Asked),
     /// An event that was made elsewhere (a reload).
     Event(Box<Event>),
+    /// Tell the status how it is.
+    Look(OverviewOf, oneshot::Sender<Sight>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -60,6 +63,15 @@ pub enum Input {
     },
     /// End in order.
     Stop,
+}
+
+/// The loop, its engine and its history at a moment.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The engine.
+    pub overview: Overview,
+    /// Rows cannot be written, since when and why.
+    pub stall: Option<Stall>,
 }
 
 /// When the loop ends by itself.
@@ -89,6 +101,7 @@ pub struct EventLoop {
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
     stop_grace: Duration,
+    metrics: Option<Arc<Metrics>>,
 }
 
 struct Commit {
@@ -124,7 +137,13 @@ impl EventLoop {
             requests: 0,
             clocks,
             stop_grace,
+            metrics: None,
         })
+    }
+
+    /// Counts what happens from now on.
+    pub fn count(&mut self, metrics: Arc<Metrics>) {
+        self.metrics = Some(metrics);
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -208,6 +227,9 @@ impl EventLoop {
             return Ok(());
         }
         turn.changes.iter().for_each(log::change);
+        if let Some(metrics) = &self.metrics {
+            turn.changes.iter().for_each(|change| metrics.change(change));
+        }
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
         self.commits.push_back(Commit { durable, actions: turn.actions });
@@ -242,6 +264,11 @@ impl EventLoop {
             Input::Event(event) => self.turn([*event]).await,
             Input::State { refused } => {
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
+                Ok(())
+            }
+            Input::Look(of, answer) => {
+                let overview = self.engine.overview(self.clock.now(), &of);
+                let _ = answer.send(Sight { overview, stall: self.history.stall() });
                 Ok(())
             }
             Input::Stop => Ok(()),

@@ -7,6 +7,7 @@ pub mod event_loop;
 mod file_watch;
 pub mod http;
 pub mod log;
+pub mod metrics;
 mod notify;
 mod reload;
 mod service;

@@ -100,8 +100,10 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
-        let boot = parts.boot(setup);
-        let file = keep_current(setup, parts.inputs.clone())?;
+        let reloader = Reloader::new(&setup.config, &setup.environment);
+        let in_force = reloader.in_force();
+        let boot = parts.boot(setup, in_force.borrow().schedules.to_vec());
+        let file = keep_current(setup, reloader, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
@@ -125,7 +127,7 @@ pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<Occur
         let mut parts = Parts::assemble(setup, false)?;
         let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         tokio::spawn(heed(signals, parts.inputs.clone(), None));
-        let boot = parts.boot(setup);
+        let boot = parts.boot(setup, shared(setup.config.schedules.clone()));
         let mut done = Ok(Vec::new());
         let result = async {
             match parts.event_loop.boot_and_ask(boot, request).await? {
@@ -158,6 +160,7 @@ struct Parts {
     event_loop: EventLoop,
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
+    client: Client,
     memory: Memory,
     ahead: Vec<Ahead>,
 }
@@ -184,7 +187,7 @@ impl Parts {
             settle_grace: settings.api.settle_grace,
         };
         let dispatcher = Dispatcher::new(
-            client,
+            client.clone(),
             Arc::clone(&setup.clock),
             setup.state_dir.clone(),
             patience,
@@ -208,15 +211,15 @@ impl Parts {
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, history, inputs, memory, ahead })
+        Ok(Self { event_loop, history, inputs, client, memory, ahead })
     }
 
     /// The first event.
-    fn boot(&mut self, setup: &Setup) -> Event {
+    fn boot(&mut self, setup: &Setup, schedules: Vec<Arc<Schedule>>) -> Event {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former, ahead }
+        Event::Boot { schedules, memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -297,13 +300,17 @@ async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Opti
 }
 
 /// Reads the file again from now on, whenever it is asked to. The answer is where to ask.
-fn keep_current(setup: &Setup, inputs: mpsc::Sender<Input>) -> Result<mpsc::Sender<Asks>, DaemonError> {
+fn keep_current(
+    setup: &Setup,
+    reloader: Reloader,
+    inputs: mpsc::Sender<Input>,
+) -> Result<mpsc::Sender<Asks>, DaemonError> {
     let (file, asked) = mpsc::channel(INPUTS_WAITING_MAX);
     if setup.config.settings.reload_on_change {
         let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
         tokio::spawn(watch.serve(file.clone()));
     }
-    tokio::spawn(Reloader::new(&setup.config, &setup.environment).serve(asked, inputs));
+    tokio::spawn(reloader.serve(asked, inputs));
     Ok(file)
 }
 

@@ -1,6 +1,10 @@
 //! The client: its options, and the requests that all calls are made of.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use reqwest::{
     Method,
@@ -69,6 +73,7 @@ struct Inner {
     starts: Semaphore,
     others: Semaphore,
     pulse: Pulse,
+    newer_names: AtomicBool,
 }
 
 impl fmt::Debug for Client {
@@ -115,6 +120,7 @@ impl Client {
             starts: Semaphore::new(connections_max),
             others: Semaphore::new(others_max),
             pulse: Pulse::default(),
+            newer_names: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -136,6 +142,11 @@ impl Client {
         &self.inner.api_key
     }
 
+    /// Whether the server was found to have schedules under the newer names of the paths only.
+    pub(super) fn newer_names(&self) -> &AtomicBool {
+        &self.inner.newer_names
+    }
+
     /// The address of a path, whose parts are encoded as needed.
     pub(super) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.inner.base_url.clone();
@@ -149,14 +160,17 @@ impl Client {
     pub(super) async fn post_start(&self, url: Url, body: Vec<u8>) -> Result<Answer, Failure> {
         // The semaphore is never closed; if it were, going without a place is the lesser harm.
         let _place = self.inner.starts.acquire().await.ok();
-        let mut headers = self.headers();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let came = self.inner.transport.exchange(Method::POST, url, headers, Some(body)).await;
-        self.note(RequestPurpose::Start, &came);
-        came
+        let headers = self.headers_for(Some(&body));
+        self.exchange(RequestPurpose::Start, Method::POST, url, headers, Some(body)).await
     }
 
-    /// Any call but a start.
+    /// Any call but a start, with a body where it has one. The caller sorts what comes of it.
+    pub(super) async fn send(&self, method: Method, url: Url, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
+        let _place = self.inner.others.acquire().await.ok();
+        self.exchange(RequestPurpose::Other, method, url, self.headers_for(body.as_ref()), body).await
+    }
+
+    /// Any call without a body.
     pub(super) async fn call(&self, method: Method, url: Url, as_ui: bool) -> Result<Answer, Failure> {
         let _place = self.inner.others.acquire().await.ok();
         let mut headers = self.headers();
@@ -164,14 +178,22 @@ impl Client {
             let (name, value) = USER_AGENT_OF_THE_UI;
             headers.insert(name, value);
         }
-        let came = self.inner.transport.exchange(method, url, headers, None).await;
-        self.note(RequestPurpose::Other, &came);
-        came
+        self.exchange(RequestPurpose::Other, method, url, headers, None).await
     }
 
-    fn note(&self, purpose: RequestPurpose, came: &Result<Answer, Failure>) {
+    /// One request on the wire, and a word about it for the pulse.
+    async fn exchange(
+        &self,
+        purpose: RequestPurpose,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        let came = self.inner.transport.exchange(method, url, headers, body).await;
         let sorted = came.as_ref().ok().filter(|answer| !answer.is_success()).map(|answer| self.sort_answer(answer));
-        self.inner.pulse.note(purpose, came, sorted.as_ref());
+        self.inner.pulse.note(purpose, &came, sorted.as_ref());
+        came
     }
 
     /// GETs and reads a JSON answer.
@@ -188,6 +210,14 @@ impl Client {
             Ok(answer) => Err(self.sort_answer(&answer)),
             Err(failure) => Err(sort_failure(failure)),
         }
+    }
+
+    fn headers_for(&self, body: Option<&Vec<u8>>) -> HeaderMap {
+        let mut headers = self.headers();
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        headers
     }
 
     fn headers(&self) -> HeaderMap {
@@ -224,6 +254,10 @@ impl Client {
 
 /// What to do about a key that is not accepted.
 pub(super) const HINT_KEY: &str = "check the API key: that it is whole, has not expired, and belongs to this server";
+
+/// What to do about a server that has no schedules.
+pub(super) const HINT_NO_SCHEDULES: &str = "this server has no schedules of its own: they are switched off there \
+     (ENABLE_WORKFLOW_SCHEDULES), or it is older than 1.0.38; or base_url is not the API's";
 
 /// `the server answered 404: Workflow not found`.
 pub(super) fn describe(status: u16, said: &Said) -> String {

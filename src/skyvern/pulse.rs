@@ -110,7 +110,7 @@ fn sort(came: &Result<Answer, Failure>, sorted: Option<&ApiError>) -> (RequestOu
         Ok(answer) => {
             let outcome = match sorted.map(|error| error.kind) {
                 None => Good,
-                Some(ApiErrorKind::NotFound | ApiErrorKind::Refused) => Refused,
+                Some(ApiErrorKind::NotFound | ApiErrorKind::NoSchedules | ApiErrorKind::Refused) => Refused,
                 Some(ApiErrorKind::Unauthorized) => Unauthorized,
                 Some(ApiErrorKind::RateLimited) => RateLimited,
                 Some(ApiErrorKind::Unavailable) => ServerError,
