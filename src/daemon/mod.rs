@@ -2,6 +2,7 @@
 //!
 //! The one place where all layers meet. It decides nothing: the engine does.
 
+pub mod account;
 pub mod control;
 pub mod event_loop;
 mod file_watch;

@@ -14,6 +14,8 @@ use crate::{
         control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
+        http::{Http, Sources},
+        metrics::Metrics,
         notify,
         reload::{Reloader, shared},
         signals::{Asks, SignalStream},
@@ -103,6 +105,19 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let reloader = Reloader::new(&setup.config, &setup.environment);
         let in_force = reloader.in_force();
         let boot = parts.boot(setup, in_force.borrow().schedules.to_vec());
+        let metrics = Arc::new(Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?);
+        parts.event_loop.count(Arc::clone(&metrics));
+        let sources = Sources {
+            instance: setup.config.settings.instance.clone(),
+            state_dir: setup.state_dir.clone(),
+            clock: Arc::clone(&setup.clock),
+            inputs: parts.inputs.clone(),
+            in_force,
+            client: parts.client.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            metrics,
+        };
+        let http = Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))?;
         let file = keep_current(setup, reloader, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
@@ -110,6 +125,7 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         notify::ready(&format!("{} schedules", setup.config.schedules.len()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
         notify::stopping();
+        drop(http);
         // It holds the history for as long as it lives, and what is held is not closed.
         pruning.abort();
         let _ = pruning.await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     engine::{Engine, Timer, change::Pause, flight::Flight, flight::Stage},
@@ -28,7 +28,7 @@ pub struct Overview {
     pub schedules: usize,
     /// What is due next: the schedule, the instant that it is due at, and when it is fired.
     pub upcoming: Vec<Upcoming>,
-    /// Schedules that were to be fired before the present and are not decided yet.
+    /// Schedules that were to be fired seconds ago and are not decided yet.
     pub overdue: usize,
     /// The oldest open occurrences.
     pub open: Vec<SnapshotFlight>,
@@ -39,6 +39,9 @@ pub struct Overview {
     /// The clock showed less at boot than the history does, and is not believed yet.
     pub clock_doubted: bool,
 }
+
+/// What is fired at this moment is not overdue: a turn of the loop may be under way.
+const OVERDUE_SECONDS_MIN: i64 = 5;
 
 /// Where an open occurrence can stand, in a word.
 pub const STAGES: [&str; 6] = ["waiting", "later", "ready", "launching", "settling", "running"];
@@ -125,6 +128,7 @@ impl Engine {
             let due = self.entries.get(schedule)?.due?;
             Some(Upcoming { schedule: schedule.clone(), scheduled_for: due.scheduled_for, fire_at })
         });
+        let overdue_before = now - TimeDelta::seconds(OVERDUE_SECONDS_MIN);
         let mut stages = [0; STAGES.len()];
         // The oldest, without sorting all of them.
         let mut oldest: BTreeSet<(DateTime<Utc>, &OccurrenceKey)> = BTreeSet::new();
@@ -146,7 +150,7 @@ impl Engine {
         Overview {
             schedules: self.entries.len(),
             upcoming: upcoming.collect(),
-            overdue: due.take_while(|(at, _)| *at < now).count(),
+            overdue: due.take_while(|(at, _)| *at < overdue_before).count(),
             open: open.collect(),
             stages,
             asked: asked.collect(),

@@ -30,7 +30,7 @@ pub use prune::{Pruned, Retention};
 pub use query::HistoryFilter;
 pub use reader::Reader;
 pub use rows::{AttemptRow, DefinitionRow, HistoryRow, NoteRow, OccurrenceDetail, RunRow, ScheduleRow};
-pub use status::{COUNTED_MAX, Pieces, StripCell};
+pub use status::{COUNTED_MAX, LastSuccess, Pieces, StripCell};
 pub use store::Store;
 pub use writer::{Durable, History, Stall};
 

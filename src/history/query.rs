@@ -364,6 +364,22 @@ pub(super) fn ledger(
     )
 }
 
+/// The end of the stretch that a schedule's row stands for at an instant, if there is one that begins by then and ends later.
+pub(super) fn covered_through(
+    connection: &Connection,
+    id: &ScheduleId,
+    at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, HistoryError> {
+    let through = one(
+        connection,
+        "SELECT through FROM occurrence WHERE schedule = ? AND suffix = '' AND scheduled_for <= ?
+          ORDER BY scheduled_for DESC LIMIT 1",
+        [id.as_str(), &rfc3339(at)],
+        |row| optional_instant(row, "through"),
+    )?;
+    Ok(through.flatten().filter(|through| *through > at))
+}
+
 /// Runs that more than one occurrence is told to have.
 pub(super) fn runs_of_several(connection: &Connection) -> Result<Vec<(String, Vec<String>)>, HistoryError> {
     collect(

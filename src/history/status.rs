@@ -63,6 +63,9 @@ impl Pieces {
     }
 }
 
+/// A schedule, and when its latest run that completed ended.
+pub type LastSuccess = (ScheduleId, Option<DateTime<Utc>>);
+
 impl Reader {
     /// For each schedule of the file whose latest occurrence that came to an end came to a bad one: that occurrence; newest
     /// first, at most `limit`. What was skipped on purpose, and what is still open, decides nothing.
@@ -169,7 +172,7 @@ impl Reader {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn last_successes(&self, limit: u32) -> Result<Vec<(ScheduleId, Option<DateTime<Utc>>)>, HistoryError> {
+    pub fn last_successes(&self, limit: u32) -> Result<Vec<LastSuccess>, HistoryError> {
         let sql = format!(
             "SELECT s.id, (
                 SELECT l.at FROM (

@@ -76,3 +76,18 @@ fn the_last_success_of_each() {
     assert_eq!(reader.count_of(Status::Unknown).unwrap(), 1);
     assert_eq!(reader.count_of(Status::Terminated).unwrap(), 0);
 }
+
+#[test]
+fn a_stretch_covers_what_is_in_it() {
+    let changes = [missed(&key("daily", "11:30:00"), "13:10:00", 21), ends("daily", "15:00:00", Status::Completed)];
+    let (dir, _store) = stored(&changes);
+    let reader = reader(&dir);
+    let check = |time: &str, expected: Option<&str>| {
+        assert_eq!(reader.covered_through(&id("daily"), at(time)).unwrap(), expected.map(at), "{time}");
+    };
+    check("11:00:00", None);
+    check("11:30:00", Some("13:10:00"));
+    check("13:09:59", Some("13:10:00"));
+    check("13:10:00", None);
+    check("15:00:00", None);
+}
