@@ -128,6 +128,8 @@ struct Verdict {
     tone: Tone,
     title: String,
     text: String,
+    /// The check that it speaks of; the others are told below it.
+    about: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -246,6 +248,7 @@ pub(super) async fn overview(status: &Arc<Status>, asked: Asked) -> Result<Strin
                 "next": next,
                 "before": before,
                 "schedules_total": in_force.schedules.len(),
+                    "schedules_shown": grouped(in_force.schedules.len()), "total_shown": grouped(total),
                 "q": cut(asked.q.trim(), 100),
                 "zone_rules": in_force.zones.release(),
                 "started": Moment::new(status.started_at, now),
@@ -330,14 +333,16 @@ fn verdict(
     now: DateTime<Utc>,
 ) -> Verdict {
     let wrong: Vec<&Check> = checks.iter().filter(|check| !check.ok).collect();
-    let new = |tone, title: &str, text: String| Verdict { tone, title: title.to_owned(), text };
-    let many = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    let new = |tone, title: &str, text: String| Verdict { tone, title: title.to_owned(), text, about: None };
+    let about = |check: &Check, verdict: Verdict| Verdict { about: Some(check.what.word()), ..verdict };
+    let many =
+        |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(count)) };
     let bound = if failing >= FAILING_MAX as usize { " or more" } else { "" };
     let failing_text = format!("{}{bound} failed last time and did not recover yet", many(failing, "schedule"));
     if let Some(first) = wrong.iter().find(|check| check.what != What::File) {
         let and = if failing > 0 { format!(" {failing_text}.") } else { String::new() };
         let title = if first.what == What::Api { "Skyvern cannot be used" } else { "Cannot fire" };
-        return new(Tone::Bad, title, format!("{}.{and}", capital(&first.detail)));
+        return about(first, new(Tone::Bad, title, format!("{}.{and}", capital(&first.detail))));
     }
     if let Some(trouble) = history_trouble {
         return new(Tone::Bad, "The history cannot be read", format!("{}.", capital(trouble)));
@@ -351,7 +356,8 @@ fn verdict(
         return new(Tone::Bad, &title, "Failed last time, and not recovered yet.".to_owned());
     }
     if let Some(first) = wrong.first() {
-        return new(Tone::Warn, "The file on the disk is not in force", format!("{}.", capital(&first.detail)));
+        let title = "The file on the disk is not in force";
+        return about(first, new(Tone::Warn, title, format!("{}.", capital(&first.detail))));
     }
     if in_force.schedules.is_empty() {
         return new(Tone::Quiet, "Nothing is scheduled", "The file has no schedules.".to_owned());
@@ -364,6 +370,16 @@ fn verdict(
     new(Tone::Good, "All is well", format!("{}. {next}", many(in_force.schedules.len(), "schedule")))
 }
 
+/// `10,000`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let comma = |(index, digit): (usize, char)| {
+        let comma = index > 0 && (digits.len() - index).is_multiple_of(3);
+        comma.then_some(',').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(comma).collect()
+}
+
 fn capital(text: &str) -> String {
     let mut chars = text.trim_end_matches('.').chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
@@ -371,6 +387,7 @@ fn capital(text: &str) -> String {
 
 #[derive(Debug, Serialize)]
 struct ShownCheck {
+    word: &'static str,
     name: String,
     ok: bool,
     detail: String,
@@ -378,6 +395,7 @@ struct ShownCheck {
 
 fn shown_checks(checks: &[Check]) -> Vec<ShownCheck> {
     let shown = |check: &Check| ShownCheck {
+        word: check.what.word(),
         name: check.what.word().replace('_', " "),
         ok: check.ok,
         detail: cut(&check.detail, 500),
@@ -703,5 +721,37 @@ fn pretty(text: &str) -> String {
         Ok(serde_json::Value::String(text)) => text,
         Ok(value) => serde_json::to_string_pretty(&value).unwrap_or_else(|_| text.to_owned()),
         Err(_) => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::parse_rfc3339;
+
+    #[test]
+    fn every_template_is_right() {
+        assert!(TEMPLATES.is_ok(), "{:?}", TEMPLATES.as_ref().err());
+    }
+
+    #[test]
+    fn large_numbers_are_readable() {
+        let check = |number, expected: &str| assert_eq!(grouped(number), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1000, "1,000");
+        check(1_234_567, "1,234,567");
+    }
+
+    #[test]
+    fn the_last_piece_has_the_present_in_it() {
+        let check = |now: &str, since: &str, until: &str| {
+            let now = parse_rfc3339(now).unwrap();
+            let pieces = pieces(WEEK, now);
+            assert_eq!((rfc3339(pieces.since).as_str(), rfc3339(pieces.until()).as_str()), (since, until));
+        };
+        check("2026-11-22T23:25:25.836Z", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z");
+        check("2026-11-22T12:00:00Z", "2026-11-15T15:00:00Z", "2026-11-22T15:00:00Z");
+        check("2026-11-22T14:59:59.999Z", "2026-11-15T15:00:00Z", "2026-11-22T15:00:00Z");
     }
 }
