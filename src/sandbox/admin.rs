@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::{
     bodies,
+    exchange::{Question, Reply},
     fault::FaultPlan,
-    routes::{Question, Reply},
     workflow::{SandboxParameter, SandboxWorkflow},
     world::World,
 };

@@ -11,6 +11,8 @@
 //! | `life` | where a run stands at an instant; pure |
 //! | `workflow` | the workflows, and what they accept; pure |
 //! | `world` | what the server knows: workflows, runs, tags, faults |
+//! | `exchange` | a request, and its answer |
+//! | `check` | the checks that all calls share, and their words |
 //! | `routes` | request → answer |
 //! | `bodies` | the JSON |
 //! | `admin` | `/sandbox/…`: its record, and faults at run time |
@@ -18,6 +20,8 @@
 
 mod admin;
 mod bodies;
+mod check;
+mod exchange;
 mod fault;
 mod life;
 mod routes;

@@ -33,8 +33,9 @@ use tokio::{
 
 use super::{
     SharedWorld,
+    exchange::{Question, Reply},
     fault::Fault,
-    routes::{Question, Reply, answer, call, no_workflow},
+    routes::{answer, call},
 };
 
 /// The most connections that wait to be accepted.
@@ -200,7 +201,7 @@ fn in_its_place(fault: &Fault, question: &Question) -> Option<Reply> {
         Fault::NotFound => {
             let body = serde_json::from_slice::<serde_json::Value>(&question.body).unwrap_or_default();
             match body["workflow_id"].as_str() {
-                Some(id) => no_workflow(id),
+                Some(id) => Reply::no_workflow(id),
                 None => {
                     Reply::detail(404, format!("Task run not found {}", question.path.rsplit('/').next().unwrap_or("")))
                 }
