@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::super::{
+use crate::ids::WorkflowId;
+use crate::sandbox::{
     bodies,
     check::{instant, positive},
     exchange::{Question, Reply},
     life::View,
     world::{Run, World},
 };
-use crate::ids::WorkflowId;
 
 /// Which of the lists of runs.
 #[derive(Clone, Copy, PartialEq)]

@@ -2,6 +2,7 @@
 
 mod lists;
 mod runs;
+mod schedules;
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use self::{
     lists::{Rows, rows, workflows},
     runs::{cancel, older_run, run, start, tags},
+    schedules::Place,
 };
 use super::{
     admin, bodies,
@@ -17,6 +19,8 @@ use super::{
     fault::{Call, Fault},
     world::World,
 };
+
+pub(super) use schedules::{disabled, limit_reached};
 
 /// What a path names.
 enum Route<'a> {
@@ -36,6 +40,8 @@ enum Route<'a> {
     Workflows,
     Workflow(&'a str),
     Organizations,
+    /// One of the schedules' paths, and whether it is under their newer name.
+    Schedules(Place<'a>, bool),
     Admin(Vec<&'a str>),
 }
 
@@ -47,6 +53,9 @@ fn route(path: &str) -> Option<Route<'_>> {
         ["sandbox", rest @ ..] => return Some(Route::Admin(rest.to_vec())),
         _ => return None,
     };
+    if let Some((place, newer)) = schedules::place(api, rest) {
+        return Some(Route::Schedules(place, newer));
+    }
     Some(match (api, rest) {
         (true, ["heartbeat"]) => Route::Heartbeat,
         (_, ["version"]) => Route::Version,
@@ -74,6 +83,7 @@ impl Route<'_> {
             Self::Start | Self::OlderStart(_) | Self::Cancel(_) | Self::OlderCancel(_) => "POST",
             Self::Workflows => "GET, POST",
             Self::Workflow(_) => "GET, DELETE",
+            Self::Schedules(place, _) => place.methods(),
             Self::Admin(_) => "GET, POST, PUT, DELETE",
             _ => "GET",
         }
@@ -91,6 +101,7 @@ pub(super) fn call(method: &Method, path: &str) -> Option<Call> {
         Route::Run(_) | Route::OlderRun(..) => Call::Get,
         Route::Cancel(_) | Route::OlderCancel(_) => Call::Cancel,
         Route::TaskRows | Route::Rows(_) | Route::UnfilteredRows => Call::List,
+        Route::Schedules(place, _) => place.call(method),
         Route::Admin(_) => return None,
         _ => Call::Any,
     })
@@ -99,6 +110,9 @@ pub(super) fn call(method: &Method, path: &str) -> Option<Call> {
 /// Does what is asked, and answers.
 pub(super) fn answer(world: &mut World, question: &Question, fault: Option<&Fault>) -> Reply {
     let Some(route) = route(&question.path) else { return Reply::no_route() };
+    if matches!(route, Route::Schedules(_, newer) if !schedules::is_there(world, newer)) {
+        return Reply::no_route();
+    }
     let methods = route.methods();
     if !methods.split(", ").any(|allowed| allowed == question.method.as_str()) {
         return Reply::not_allowed(methods);
@@ -142,6 +156,7 @@ pub(super) fn answer(world: &mut World, question: &Question, fault: Option<&Faul
             _ => Reply::no_workflow(id),
         },
         Route::Organizations => Reply::ok(&bodies::organizations()),
+        Route::Schedules(place, _) => schedules::answer(world, place, question, fault),
         Route::Admin(path) => admin::answer(world, &path, question),
     }
 }

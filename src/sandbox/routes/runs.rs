@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::super::{
+use crate::sandbox::{
     bodies,
     check::{object, problem, read_object},
     exchange::{Question, Reply},
@@ -50,6 +50,7 @@ pub(super) fn start(world: &mut World, question: &Question, older: Option<&str>,
             Some("skyvern-mcp") => "mcp",
             _ => "api",
         },
+        scheduled: None,
     };
     let run = world.make_run(new, fault);
     if older.is_some() {
