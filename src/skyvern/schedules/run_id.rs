@@ -6,7 +6,7 @@ use ring::digest;
 use crate::ids::{RunId, ServerScheduleId};
 
 /// The id of the run that the open-source server makes for this occurrence of a schedule, whose instant is a whole second: so
-/// that no instant has two runs. Skyvern Cloud, which fires by another scheduler, may have other ids; there the runs of a
+/// that no instant has two runs. It is so since 1.0.38, the first with a scheduler. Skyvern Cloud, which fires by another scheduler, may have other ids; there the runs of a
 /// schedule are told apart by [`crate::skyvern::RunListEntry::server_schedule_id`] and the time of their creation.
 #[must_use]
 pub fn scheduled_run_id(schedule: &ServerScheduleId, instant: DateTime<Utc>) -> RunId {
