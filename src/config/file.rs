@@ -10,6 +10,7 @@ use super::{
     bounds::duration,
     history::{self, RawHistory},
     kinds::Nested,
+    mirror::{self, RawMirror},
     policies::{self, PolicySet},
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
@@ -35,6 +36,7 @@ shape! {
         reload_on_change: bool,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
+        mirror: Nested<RawMirror>,
         secrets: RawSecrets,
         defaults: Nested<RawDefaults>,
         schedule: Schedules,
@@ -151,6 +153,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         history: match &raw.history {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
+        },
+        mirror: match &raw.mirror {
+            Some(at) => mirror::check(&at.value.0, reading),
+            None => mirror::check(&RawMirror::default(), reading),
         },
         secrets: secrets::check(raw.secrets.as_ref(), path, reading),
     }

@@ -20,6 +20,7 @@ mod reader;
 mod api;
 mod bounds;
 mod history;
+mod mirror;
 mod key;
 mod options;
 mod policies;
@@ -44,7 +45,7 @@ use std::{
 pub use environment::Environment;
 pub use keys::tables;
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, Settings};
+pub use settings::{ApiKeySource, ApiSettings, HistorySettings, MirrorSettings, OnDrift, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};
