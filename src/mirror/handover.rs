@@ -9,7 +9,16 @@ use std::{fmt, future::Future};
 
 use chrono::{DateTime, Utc};
 
-use crate::ids::{ScheduleId, ServerScheduleId};
+use crate::ids::{ScheduleId, ServerScheduleId, WorkflowId};
+
+/// One of the server's own schedules, by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CopyName {
+    /// Its id.
+    pub id: ServerScheduleId,
+    /// The workflow that it runs.
+    pub workflow_id: WorkflowId,
+}
 
 /// Not now: the request must wait for a later apply. The reason is a fragment for people, as in "a run is being started".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,37 +35,53 @@ impl fmt::Display for Postponed {
 ///
 /// `modified_at` is the server's own word; it starts no occurrence from before it. `None`: the server did not say.
 pub trait Handover: Sync {
-    /// The server is about to fire `schedule`. Once this returned `Ok`, the request leaves.
-    fn before_enable(&self, schedule: &ScheduleId) -> impl Future<Output = Result<(), Postponed>> + Send;
+    /// The server is about to fire `schedule`. Once this returned `Ok`, the request leaves. The copy is surely disabled.
+    fn before_enable(
+        &self,
+        schedule: &ScheduleId,
+        copy: &CopyName,
+    ) -> impl Future<Output = Result<(), Postponed>> + Send;
 
     /// The server fires it from now on.
     fn enabled(
         &self,
         schedule: &ScheduleId,
-        server_id: &ServerScheduleId,
+        copy: &CopyName,
         modified_at: Option<DateTime<Utc>>,
     ) -> impl Future<Output = ()> + Send;
 
-    /// The server is about to fire `schedule` no more. Once this returned `Ok`, the request leaves.
-    fn before_disable(&self, schedule: &ScheduleId) -> impl Future<Output = Result<(), Postponed>> + Send;
+    /// After [`Handover::before_enable`]: the copy is surely disabled still, and no request that enables it is on its way.
+    fn not_enabled(&self, schedule: &ScheduleId, copy: &CopyName, why: &str) -> impl Future<Output = ()> + Send;
+
+    /// The server is about to fire `schedule` no more. Once this returned `Ok`, the request leaves. The schedule may be gone
+    /// from the file.
+    fn before_disable(
+        &self,
+        schedule: &ScheduleId,
+        copy: &CopyName,
+    ) -> impl Future<Output = Result<(), Postponed>> + Send;
 
     /// The server does not fire it any more: nothing that is due from now on. A run that it began goes on.
     fn disabled(
         &self,
         schedule: &ScheduleId,
-        server_id: &ServerScheduleId,
+        copy: &CopyName,
         modified_at: Option<DateTime<Utc>>,
     ) -> impl Future<Output = ()> + Send;
 
     /// A schedule that the server fires, and goes on to fire, is about to be rewritten: what was due and is not started when
     /// that happens, the server will not start.
-    fn before_rewrite(&self, schedule: &ScheduleId) -> impl Future<Output = Result<(), Postponed>> + Send;
+    fn before_rewrite(
+        &self,
+        schedule: &ScheduleId,
+        copy: &CopyName,
+    ) -> impl Future<Output = Result<(), Postponed>> + Send;
 
     /// It was rewritten.
     fn rewritten(
         &self,
         schedule: &ScheduleId,
-        server_id: &ServerScheduleId,
+        copy: &CopyName,
         modified_at: Option<DateTime<Utc>>,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -66,21 +91,23 @@ pub trait Handover: Sync {
 pub struct NoHandover;
 
 impl Handover for NoHandover {
-    async fn before_enable(&self, _: &ScheduleId) -> Result<(), Postponed> {
+    async fn before_enable(&self, _: &ScheduleId, _: &CopyName) -> Result<(), Postponed> {
         Ok(())
     }
 
-    async fn enabled(&self, _: &ScheduleId, _: &ServerScheduleId, _: Option<DateTime<Utc>>) {}
+    async fn enabled(&self, _: &ScheduleId, _: &CopyName, _: Option<DateTime<Utc>>) {}
 
-    async fn before_disable(&self, _: &ScheduleId) -> Result<(), Postponed> {
+    async fn not_enabled(&self, _: &ScheduleId, _: &CopyName, _: &str) {}
+
+    async fn before_disable(&self, _: &ScheduleId, _: &CopyName) -> Result<(), Postponed> {
         Ok(())
     }
 
-    async fn disabled(&self, _: &ScheduleId, _: &ServerScheduleId, _: Option<DateTime<Utc>>) {}
+    async fn disabled(&self, _: &ScheduleId, _: &CopyName, _: Option<DateTime<Utc>>) {}
 
-    async fn before_rewrite(&self, _: &ScheduleId) -> Result<(), Postponed> {
+    async fn before_rewrite(&self, _: &ScheduleId, _: &CopyName) -> Result<(), Postponed> {
         Ok(())
     }
 
-    async fn rewritten(&self, _: &ScheduleId, _: &ServerScheduleId, _: Option<DateTime<Utc>>) {}
+    async fn rewritten(&self, _: &ScheduleId, _: &CopyName, _: Option<DateTime<Utc>>) {}
 }

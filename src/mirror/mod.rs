@@ -6,4 +6,4 @@
 
 mod handover;
 
-pub use handover::{Handover, NoHandover, Postponed};
+pub use handover::{CopyName, Handover, NoHandover, Postponed};
