@@ -124,7 +124,7 @@ fn schedules(
         }
         return Vec::new();
     };
-    let mut seen = Seen::with_capacity(array.len());
+    let mut seen = Seen::default();
     let mut schedules = Vec::with_capacity(array.len());
     for item in array.iter() {
         match item.get_ref() {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::rfc3339,
-    ids::{ScheduleId, WorkflowId},
+    ids::{ScheduleId, ServerScheduleId, WorkflowId},
     schedule::{
         Schedule, Timetable,
         template::{self, Occasion},
@@ -41,6 +41,7 @@ shape! {
         description: String,
         enabled: bool,
         parameters: JsonTable,
+        server_schedule_id: String,
     }
     with {
         timetable: RawTimetable,
@@ -54,7 +55,11 @@ const NAME_BYTES_MAX: usize = 500;
 const DESCRIPTION_BYTES_MAX: usize = 10_000;
 
 /// The ids so far, each with its place.
-pub(super) type Seen = HashMap<ScheduleId, Range<usize>>;
+#[derive(Default)]
+pub(super) struct Seen {
+    ids: HashMap<ScheduleId, Range<usize>>,
+    server_ids: HashMap<ServerScheduleId, Range<usize>>,
+}
 
 /// Reads and checks one schedule; `None`: at least one problem was added.
 pub(super) fn read(
@@ -106,7 +111,9 @@ fn check(
     if let (Some(id), Some(timetable)) = (&id, &timetable) {
         check_templates(id, timetable, reading);
     }
+    let server_schedule_id = check_server_id(raw.server_schedule_id.as_ref(), seen, reading);
     let schedule = Schedule {
+        server_schedule_id,
         name: bounded_text(raw.name, NAME_BYTES_MAX, reading),
         description: bounded_text(raw.description, DESCRIPTION_BYTES_MAX, reading),
         enabled: raw.enabled.is_none_or(|at| at.value),
@@ -175,13 +182,34 @@ fn check_id(
             return None;
         }
     };
-    if let Some(first) = seen.get(&id) {
+    if let Some(first) = seen.ids.get(&id) {
         let problem = Problem::error(Code::DuplicateId, format!("the id {:?} is taken by another schedule", at.value))
             .hint("ids name one schedule each: choose another");
         reading.add_related(&at.span, problem, Some((first.clone(), "taken here")));
         return None;
     }
-    seen.insert(id.clone(), at.span.clone());
+    seen.ids.insert(id.clone(), at.span.clone());
+    Some(id)
+}
+
+fn check_server_id(
+    raw: Option<&At<String>>,
+    seen: &mut Seen,
+    reading: &mut Reading<'_>,
+) -> Option<ServerScheduleId> {
+    let at = raw?;
+    let id = match ServerScheduleId::new(&at.value) {
+        Ok(id) => id,
+        Err(error) => {
+            reading.add(&at.span, Problem::error(Code::BadValue, format!("`server_schedule_id` {error}")));
+            return None;
+        }
+    };
+    if let Some(first) = seen.server_ids.insert(id.clone(), at.span.clone()) {
+        let problem = Problem::error(Code::DuplicateId, format!("{id} is the copy of another schedule already"));
+        let problem = problem.hint("one schedule of the server is the copy of one schedule of the file");
+        reading.add_related(&at.span, problem, Some((first, "named here")));
+    }
     Some(id)
 }
 
