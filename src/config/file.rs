@@ -105,7 +105,8 @@ pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
     // Templates are tried out with a stand-in for every secret: what is in them is not read here.
     reading.secrets = settings.secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
-    let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
+    let (schedules, places): (Vec<Schedule>, Vec<Range<usize>>) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
+    mirror::check_needed(&settings.mirror, &schedules, &places, reading);
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }
 }

@@ -17,7 +17,7 @@ use crate::{
     clock::rfc3339,
     ids::{ScheduleId, ServerScheduleId, WorkflowId},
     schedule::{
-        Schedule, Timetable,
+        CronExpression, Fires, Schedule, Timetable,
         template::{self, Occasion},
     },
 };
@@ -111,6 +111,9 @@ fn check(
     if let (Some(id), Some(timetable)) = (&id, &timetable) {
         check_templates(id, timetable, reading);
     }
+    if set.policies.fires == Fires::Server {
+        check_for_server(raw.parameters.as_ref(), &raw.timetable, timetable.as_ref(), reading);
+    }
     let server_schedule_id = check_server_id(raw.server_schedule_id.as_ref(), seen, reading);
     let schedule = Schedule {
         server_schedule_id,
@@ -149,6 +152,36 @@ fn check_templates(id: &ScheduleId, timetable: &Timetable, reading: &mut Reading
                 Problem::error(Code::BadTemplate, format!("the template cannot be rendered: {}", error.message));
             reading.add(&span, problem.hint("as in \"{{ scheduled_for | date('%Y-%m-%d') }}\""));
         }
+    }
+}
+
+/// What Skyvern's own scheduler cannot have: it would do something else than the file says, in silence.
+fn check_for_server(
+    parameters: Option<&At<JsonTable>>,
+    written: &RawTimetable,
+    timetable: Option<&Timetable>,
+    reading: &mut Reading<'_>,
+) {
+    let refused = |message: &str, hint: &str| {
+        Problem::error(Code::Conflict, format!("fires = \"server\": {message}")).hint(hint)
+    };
+    if let Some(at) = parameters.filter(|at| at.value.0.values().any(template::is_template_in)) {
+        let problem = refused("the server would send templates as they stand", "fires = \"local\", or plain values");
+        reading.add(&at.span, problem);
+    }
+    if let Some(at) = written.starts_at.as_ref().or(written.ends_at.as_ref()) {
+        let problem = refused("the server's schedules have no beginning and no end", "take starts_at and ends_at out");
+        reading.add(&at.key, problem);
+    }
+    if let Some(at) = &written.run_at {
+        let problem =
+            refused("the server cannot switch a schedule off and on that is due once", "fires = \"local\" starts it");
+        reading.add(&at.key, problem);
+    }
+    let refuses = timetable.and_then(Timetable::cron_expression).is_some_and(CronExpression::is_refused_by_server);
+    if let Some(at) = written.cron_expression.as_ref().filter(|_| refuses) {
+        let problem = refused("the server refuses weekdays together with `#` or `L` terms", "make two schedules of it");
+        reading.add(&at.span, problem);
     }
 }
 

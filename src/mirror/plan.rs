@@ -17,10 +17,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{
-    content::{AHEAD_SECONDS, Content, FieldChange},
+    content::{Content, FieldChange},
     handover::CopyName,
     marker::Marker,
     remarks::{self, Remark, RemarkKind},
@@ -30,7 +30,7 @@ use crate::{
     engine::change::MirrorCopy,
     ids::{Instance, ScheduleId, ServerScheduleId, WorkflowId},
     schedule::{Fires, Schedule},
-    skyvern::{DispatchStatus, ServerCadence, ServerSchedule},
+    skyvern::{ServerCadence, ServerSchedule},
     words::words,
 };
 
@@ -105,8 +105,10 @@ pub struct Step {
     pub origin: Origin,
     /// `update`: what differs.
     pub changes: Vec<FieldChange>,
-    /// `create`, `update`, `adopt`: what the copy is to be like. Elsewhere what it is like, but for whether it fires.
+    /// What is written down once it is done: what the copy is like then, as far as it is as it should be.
     pub content: Box<Content>,
+    /// `update`: whether the copy fires, which stays as it is.
+    pub fires: bool,
     /// Left undone, the schedule would be started twice.
     pub prevents_twice: bool,
 }
@@ -129,7 +131,7 @@ pub struct CopyState {
     pub schedule: ScheduleId,
     /// The copy.
     pub copy: CopyName,
-    /// Whether it fires; a one-time schedule that is over does not.
+    /// Whether it fires.
     pub enabled: bool,
     /// When it was last changed, by the server's word.
     pub modified_at: Option<DateTime<Utc>>,
@@ -228,19 +230,6 @@ impl Ours<'_> {
         CopyName { id: self.server.id.clone(), workflow_id: self.server.workflow_id.clone() }
     }
 
-    /// A one-time schedule that was started, cancelled, or could not be: it can neither change nor fire.
-    fn is_over(&self) -> bool {
-        self.is_once() && self.server.dispatch_status.is_some_and(|status| status != DispatchStatus::Pending)
-    }
-
-    fn is_once(&self) -> bool {
-        matches!(self.server.cadence, Some(ServerCadence::Once { .. }))
-    }
-
-    fn fires(&self) -> bool {
-        self.server.enabled && !self.is_over()
-    }
-
     /// What it was like when it was last as it should be.
     fn applied(&self) -> Option<Content> {
         self.row.and_then(|row| Content::from_json(&row.applied))
@@ -253,7 +242,7 @@ struct Planner<'a> {
     now: DateTime<Utc>,
     wanted: HashMap<&'a ScheduleId, &'a Schedule>,
     rows: HashMap<&'a ServerScheduleId, &'a MirrorCopy>,
-    /// Rows whose copy is not at the server any more, or was cancelled there.
+    /// Rows whose copy is not at the server any more.
     lost: HashMap<(&'a ScheduleId, &'a WorkflowId), &'a MirrorCopy>,
     blocked: HashSet<ScheduleId>,
     plan: Plan,
@@ -286,9 +275,17 @@ impl<'a> Planner<'a> {
                 (Some(schedule), ..) if schedule.workflow_id != server.workflow_id => {
                     let reason = format!("{} is a schedule of {}, not of its workflow", server.id, server.workflow_id);
                     self.block(schedule, reason, "take server_schedule_id out: the mirror makes a copy of its own");
+                    self.plan.foreign += 1;
+                    continue;
+                }
+                (Some(schedule), ..) if is_once(&Content::of_server(server)) => {
+                    let reason = format!("{} is due once, which is not mirrored", server.id);
+                    self.block(schedule, reason, "take server_schedule_id out");
+                    self.plan.foreign += 1;
                     continue;
                 }
                 (Some(schedule), ..) => Some(schedule.id.clone()),
+                (None, None, _) if is_once(&Content::of_server(server)) => None,
                 (None, Some(row), _) => Some(row.schedule.clone()),
                 (None, None, Some(schedule)) if self.wanted.contains_key(schedule) => Some(schedule.clone()),
                 (None, None, Some(schedule)) => {
@@ -329,54 +326,36 @@ impl<'a> Planner<'a> {
             && schedule.policies.fires == Fires::Server
             && !self.observed.paused.contains(&schedule.id);
         let wanted = Content::of_file(schedule, fires);
-        let once = match wanted.cadence {
-            Some(ServerCadence::Once { run_at }) => Some(run_at),
-            _ => None,
-        };
-        // A one-time schedule that is over counts only as the answer to the same wish.
-        let counts = |copy: &Ours<'_>| {
-            let cancelled = copy.server.dispatch_status == Some(DispatchStatus::Canceled);
-            !copy.is_over() || (copy.server.cadence == wanted.cadence && !cancelled)
-        };
-        let copies: Vec<Ours<'a>> = copies.into_iter().filter(counts).collect();
-        let fits = |copy: &&Ours<'_>| {
-            copy.server.workflow_id == schedule.workflow_id && copy.is_once() == once.is_some()
-        };
+        if is_once(&wanted) {
+            if schedule.policies.fires == Fires::Server {
+                let reason = "it is due once, and the server cannot switch such a schedule off and on".to_owned();
+                self.block(schedule, reason, "fires = \"local\" starts it");
+            }
+            for copy in copies {
+                self.see(&schedule.id, copy, false);
+                self.remove(&schedule.id, copy, "it is due once now, which is not mirrored");
+            }
+            return;
+        }
+        let fits = |copy: &&Ours<'_>| copy.server.workflow_id == schedule.workflow_id;
         let kept = copies.iter().filter(fits).min_by_key(|copy| {
             let age = copy.server.created_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
             (!copy.named, copy.row.is_none(), age, &copy.server.id)
         });
         for copy in &copies {
             if kept.is_none_or(|kept| kept.server.id != copy.server.id) {
-                let second = kept.is_some() && fits(&copy);
-                self.surplus(schedule, *copy, kept.is_some(), second, &wanted);
+                self.surplus(schedule, *copy, kept.is_some(), fits(&copy), &wanted);
             }
         }
-        match (kept, once) {
+        match (kept, &schedule.server_schedule_id) {
             (Some(copy), _) => self.compare(schedule, *copy, &wanted),
             (None, _) if self.is_blocked(&schedule.id) => {}
-            (None, _) if schedule.server_schedule_id.is_some() => {
-                let reason = match &schedule.server_schedule_id {
-                    Some(id) => format!("the server has no schedule {id}"),
-                    None => String::new(),
-                };
+            (None, Some(id)) => {
+                let reason = format!("the server has no schedule {id}");
                 self.block(schedule, reason, "take server_schedule_id out: the mirror makes a copy of its own");
             }
-            (None, Some(run_at)) => self.create_once(schedule, run_at, &wanted),
             (None, None) => self.create(schedule, &wanted),
         }
-    }
-
-    /// A one-time schedule cannot be disabled at the server: it is there only if it is to fire, and fires from the start.
-    fn create_once(&mut self, schedule: &Schedule, run_at: DateTime<Utc>, wanted: &Content) {
-        if !wanted.enabled || run_at <= self.now {
-            return;
-        }
-        if run_at < self.now + TimeDelta::seconds(AHEAD_SECONDS / 2) {
-            let reason = "it is due in less than a minute, and the server takes nothing that near".to_owned();
-            return self.block(schedule, reason, "fires = \"local\" starts it");
-        }
-        self.create(schedule, wanted);
     }
 
     fn create(&mut self, schedule: &Schedule, wanted: &Content) {
@@ -384,11 +363,9 @@ impl<'a> Planner<'a> {
             return self.block(schedule, reason, hint);
         }
         let (reason, origin) = match self.lost.get(&(&schedule.id, &schedule.workflow_id)) {
-            Some(row) => (format!("its copy {} was removed at the server", row.server_schedule_id), Origin::Server),
+            Some(row) => (format!("its copy {} was deleted at the server", row.server_schedule_id), Origin::Server),
             None => ("the server has no copy of it".to_owned(), Origin::File),
         };
-        let once = matches!(wanted.cadence, Some(ServerCadence::Once { .. }));
-        let made = Content { enabled: once, ..wanted.clone() };
         let mut step = Step {
             deed: Deed::Create,
             schedule: schedule.id.clone(),
@@ -397,11 +374,12 @@ impl<'a> Planner<'a> {
             reason,
             origin,
             changes: Vec::new(),
-            content: Box::new(made),
+            content: Box::new(Content { enabled: false, ..wanted.clone() }),
+            fires: false,
             prevents_twice: false,
         };
         self.plan.steps.push(step.clone());
-        if wanted.enabled && !once {
+        if wanted.enabled {
             step.deed = Deed::Enable;
             "fires = \"server\"".clone_into(&mut step.reason);
             step.content.enabled = true;
@@ -413,9 +391,6 @@ impl<'a> Planner<'a> {
     fn compare(&mut self, schedule: &Schedule, copy: Ours<'_>, wanted: &Content) {
         let (now, content) = (self.now, Content::of_server(copy.server));
         self.see(&schedule.id, copy, true);
-        if copy.is_over() {
-            return;
-        }
         let marker = Marker { instance: self.settings.instance.clone(), schedule: schedule.id.clone() };
         let known = copy.row.is_some_and(|row| row.schedule == schedule.id);
         let mut changes = content.differences(wanted, now);
@@ -449,11 +424,12 @@ impl<'a> Planner<'a> {
                     Origin::Server => "it was changed at the server",
                     Origin::File => "the file wants it otherwise",
                 };
-                let wanted = Content { enabled: content.enabled, ..wanted.clone() };
-                self.step(Deed::Update, &schedule.id, &copy.name(), reason.to_owned(), origin, wanted);
-                if let Some(step) = self.plan.steps.last_mut() {
-                    step.changes = changes;
-                }
+                // Whether it fires is a step of its own.
+                let enabled = applied.as_ref().map_or(content.enabled, |applied| applied.enabled);
+                let wanted = Content { enabled, ..wanted.clone() };
+                let step = self.step(Deed::Update, &schedule.id, &copy.name(), reason.to_owned(), origin, wanted);
+                step.changes = changes;
+                step.fires = content.enabled;
             }
         }
         self.compare_firing(schedule, copy, wanted, applied.as_ref());
@@ -475,11 +451,10 @@ impl<'a> Planner<'a> {
             (false, _) => "it is paused",
         };
         let deed = if wanted.enabled { Deed::Enable } else { Deed::Disable };
-        let content = Content { enabled: wanted.enabled, ..wanted.clone() };
-        self.step(deed, &schedule.id, &copy.name(), reason.to_owned(), origin, content);
-        if let Some(step) = self.plan.steps.last_mut() {
-            step.prevents_twice = deed == Deed::Disable && local;
-        }
+        let applied = applied.cloned().unwrap_or_else(|| Content::of_server(copy.server));
+        let content = Content { enabled: wanted.enabled, ..applied };
+        let step = self.step(deed, &schedule.id, &copy.name(), reason.to_owned(), origin, content);
+        step.prevents_twice = deed == Deed::Disable && local;
     }
 
     /// A copy of a schedule of the file that is not the one that is kept. What is surely ours is removed: a row in the
@@ -487,10 +462,10 @@ impl<'a> Planner<'a> {
     /// else may be somebody's own variation, made by copying ours together with its marker.
     fn surplus(&mut self, schedule: &Schedule, copy: Ours<'_>, has_kept: bool, second: bool, wanted: &Content) {
         let content = Content::of_server(copy.server);
-        let alike = second && content.differences(wanted, self.now).is_empty() && (copy.is_once() || !copy.server.enabled);
+        let alike = second && content.differences(wanted, self.now).is_empty() && !copy.server.enabled;
         // Without a copy that is kept, the marker alone names the one that was: the database is gone, and the schedule moved.
         if copy.row.is_none() && !alike && has_kept {
-            let state = if copy.fires() { "fires as well" } else { "does not fire" };
+            let state = if copy.server.enabled { "fires as well" } else { "does not fire" };
             let message = format!(
                 "{} at the server carries its marker and is not its copy; it {state}: delete it there, or take the marker \
                  out of its description",
@@ -501,8 +476,6 @@ impl<'a> Planner<'a> {
         }
         let reason = if second {
             "a second copy of it, as an unanswered create leaves one".to_owned()
-        } else if copy.server.workflow_id == schedule.workflow_id {
-            "the server cannot turn a one-time schedule into one that repeats, or back".to_owned()
         } else {
             format!("its workflow is {} now", schedule.workflow_id)
         };
@@ -516,9 +489,9 @@ impl<'a> Planner<'a> {
             self.see(id, copy, false);
             if self.settings.prune {
                 self.remove(id, copy, "it is gone from the file");
-            } else if copy.fires() {
+            } else if copy.server.enabled {
                 self.disable(id, copy, "it is gone from the file".to_owned());
-            } else if !copy.is_over() {
+            } else {
                 let message =
                     format!("gone from the file; its copy {} is kept, disabled (prune = true deletes it)", copy.server.id);
                 self.remark(RemarkKind::Kept, Some(id), message);
@@ -528,14 +501,11 @@ impl<'a> Planner<'a> {
 
     fn disable(&mut self, id: &ScheduleId, copy: Ours<'_>, reason: String) {
         let content = Content { enabled: false, ..Content::of_server(copy.server) };
-        self.step(Deed::Disable, id, &copy.name(), reason, Origin::File, content);
-        if let Some(step) = self.plan.steps.last_mut() {
-            step.prevents_twice = true;
-        }
+        self.step(Deed::Disable, id, &copy.name(), reason, Origin::File, content).prevents_twice = true;
     }
 
     fn remove(&mut self, id: &ScheduleId, copy: Ours<'_>, reason: &str) {
-        if copy.fires() {
+        if copy.server.enabled {
             self.disable(id, copy, reason.to_owned());
         }
         let content = Content::of_server(copy.server);
@@ -564,7 +534,7 @@ impl<'a> Planner<'a> {
         self.plan.copies.push(CopyState {
             schedule: id.clone(),
             copy: copy.name(),
-            enabled: copy.fires(),
+            enabled: copy.server.enabled,
             modified_at: copy.server.modified_at,
             content: Content::of_server(copy.server),
             current,
@@ -581,7 +551,16 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn step(&mut self, deed: Deed, id: &ScheduleId, copy: &CopyName, reason: String, origin: Origin, content: Content) {
+    fn step(
+        &mut self,
+        deed: Deed,
+        id: &ScheduleId,
+        copy: &CopyName,
+        reason: String,
+        origin: Origin,
+        content: Content,
+    ) -> &mut Step {
+        let at = self.plan.steps.len();
         self.plan.steps.push(Step {
             deed,
             schedule: id.clone(),
@@ -590,9 +569,11 @@ impl<'a> Planner<'a> {
             reason,
             origin,
             changes: Vec::new(),
+            fires: content.enabled,
             content: Box::new(content),
             prevents_twice: false,
         });
+        &mut self.plan.steps[at]
     }
 
     fn block(&mut self, schedule: &Schedule, reason: String, hint: &'static str) {
@@ -609,18 +590,15 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Rows without a copy at the server. A cancelled one counts if it was to fire: somebody else cancelled it.
+fn is_once(content: &Content) -> bool {
+    matches!(content.cadence, Some(ServerCadence::Once { .. }))
+}
+
+/// Rows without a copy at the server.
 fn lost(observed: &Observed) -> HashMap<(&ScheduleId, &WorkflowId), &MirrorCopy> {
-    let there: HashMap<&ServerScheduleId, &ServerSchedule> =
-        observed.server.iter().map(|server| (&server.id, server)).collect();
-    let is_lost = |row: &&MirrorCopy| match there.get(&row.server_schedule_id) {
-        None => true,
-        Some(server) => {
-            server.dispatch_status == Some(DispatchStatus::Canceled)
-                && Content::from_json(&row.applied).is_some_and(|applied| applied.enabled)
-        }
-    };
-    observed.rows.iter().filter(is_lost).map(|row| ((&row.schedule, &row.workflow_id), row)).collect()
+    let there: HashSet<&ServerScheduleId> = observed.server.iter().map(|server| &server.id).collect();
+    let lost = observed.rows.iter().filter(|row| !there.contains(&row.server_schedule_id));
+    lost.map(|row| ((&row.schedule, &row.workflow_id), row)).collect()
 }
 
 fn name_of(row: &MirrorCopy) -> CopyName {

@@ -10,7 +10,7 @@ use crate::{
     clock::rfc3339,
     ids::ScheduleId,
     schedule::{
-        CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Schedule, server::server_differences, template::is_template,
+        CatchUp, CronExpression, Fires, Fold, Gap, OnUnknown, Overlap, Schedule, server::server_differences, template::is_template_in,
     },
     words::words,
 };
@@ -66,13 +66,13 @@ pub(super) fn impossible(schedule: &Schedule, observed: &Observed) -> Option<(St
     let no = |reason: &str, hint: &'static str| Some((reason.to_owned(), hint));
     let server = schedule.policies.fires == Fires::Server;
     let definition = schedule.timetable.definition(true);
-    if server && schedule.parameters.values().any(has_template) {
+    if server && schedule.parameters.values().any(is_template_in) {
         return no("its parameters have templates, which the server would send as they stand", "fires = \"local\"");
     }
     if server && (definition.starts_at.is_some() || definition.ends_at.is_some()) {
         return no("the server's schedules have no beginning and no end", "take starts_at and ends_at out");
     }
-    if schedule.timetable.cron_expression().is_some_and(crate::schedule::CronExpression::is_refused_by_server) {
+    if schedule.timetable.cron_expression().is_some_and(CronExpression::is_refused_by_server) {
         return no("the server refuses weekdays together with `#` or `L` terms", "make two schedules of it");
     }
     if definition.cron_expression.is_none() && observed.has_newer_cadences == Some(false) {
@@ -93,7 +93,7 @@ pub(super) fn add(plan: &mut Plan, wanted: &[Schedule], observed: &Observed, now
         let mut remark = |kind, message| remarks.push(Remark { kind, schedule: Some(schedule.id.clone()), message });
         let blocked = plan.blocked.iter().any(|blocked| blocked.schedule == schedule.id);
         if schedule.policies.fires == Fires::Local {
-            if !blocked && schedule.parameters.values().any(has_template) {
+            if !blocked && schedule.parameters.values().any(is_template_in) {
                 let message = "its copy has templates as they stand: it must not be enabled by hand";
                 remark(RemarkKind::Template, message.to_owned());
             }
@@ -120,17 +120,6 @@ pub(super) fn add(plan: &mut Plan, wanted: &[Schedule], observed: &Observed, now
         plan.remarks.push(Remark { kind: RemarkKind::Scheduler, schedule: None, message });
     }
     plan.remarks.extend(remarks);
-}
-
-/// Whether a text anywhere in a value is a template.
-fn has_template(value: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match value {
-        Value::String(text) => is_template(text),
-        Value::Array(items) => items.iter().any(has_template),
-        Value::Object(fields) => fields.values().any(has_template),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 /// What a schedule asks for, other than by default, that the server's own schedules do not have.
