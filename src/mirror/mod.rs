@@ -31,3 +31,6 @@ pub use plan::{Blocked, CopyState, Deed, Observed, Origin, Plan, PlanSettings, S
 pub use records::Records;
 pub use remarks::{Remark, RemarkKind};
 pub use server::Server;
+
+#[cfg(test)]
+mod tests;
