@@ -1,6 +1,6 @@
 //! `[mirror]`: whether and how the server's own schedules are made equal to the file's.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use super::{
     bounds::duration,
@@ -37,7 +37,7 @@ pub(super) fn check(raw: &RawMirror, reading: &mut Reading<'_>) -> MirrorSetting
 /// Where the server is to fire, the mirror has to be on: nobody would fire otherwise. Said once, for the first schedule.
 pub(super) fn check_needed(
     settings: &MirrorSettings,
-    schedules: &[Schedule],
+    schedules: &[Arc<Schedule>],
     places: &[Range<usize>],
     reading: &mut Reading<'_>,
 ) {

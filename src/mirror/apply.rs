@@ -34,13 +34,22 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// After so many steps in a row that could not be done, the rest is left to the next apply.
 const FAILURES_MAX: u32 = 3;
 
+/// Which copies may be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deletes {
+    /// Whatever the plan says.
+    All,
+    /// These, which somebody saw and agreed to.
+    Only(BTreeSet<ServerScheduleId>),
+}
+
 /// How a plan is carried out.
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
     /// This installation, for the markers.
     pub instance: Instance,
-    /// Copies may be deleted.
-    pub deletes: bool,
+    /// Which copies may be deleted.
+    pub deletes: Deletes,
     /// Before the first retry and the first look; doubled from one to the next.
     pub pause: Duration,
 }
@@ -48,7 +57,7 @@ pub struct ApplyOptions {
 impl ApplyOptions {
     /// The defaults: a second.
     #[must_use]
-    pub fn new(instance: Instance, deletes: bool) -> Self {
+    pub fn new(instance: Instance, deletes: Deletes) -> Self {
         Self { instance, deletes, pause: Duration::from_secs(1) }
     }
 }
@@ -310,10 +319,12 @@ impl<S: Server, R: Records, H: Handover> Apply<'_, S, R, H> {
     }
 
     async fn delete(&mut self, step: &Step) -> Outcome {
-        if !self.options.deletes {
-            return Outcome::NotTried("deleting was not allowed".to_owned());
-        }
         let Some(id) = &step.server_id else { return Outcome::Done };
+        if let Deletes::Only(agreed) = &self.options.deletes
+            && !agreed.contains(id)
+        {
+            return Outcome::NotTried("nobody agreed to delete it".to_owned());
+        }
         match self.send(step, &Request::Delete(id)).await {
             Ok(_) | Err(Undone { error: WriteError { kind: WriteErrorKind::NotFound, .. }, .. }) => {
                 written(self.records.forgotten(id, self.clock.now()).await)

@@ -8,6 +8,8 @@
 //! | `plan` | what has to be done: a value; pure |
 //! | `remarks` | what the server would do differently from what the file says |
 //! | `apply` | carrying it out, against a `server`, with `records` of what is ours |
+//! | `import` | the way back: the server's schedules as a file |
+//! | `json` | plans and results for programs |
 //! | `handover` | the door to whoever fires: told before and after the server starts or stops to fire |
 //!
 //! What is not ours is never touched; nothing differs, nothing is sent; interrupted anywhere, the next plan finishes the work.
@@ -15,6 +17,8 @@
 mod apply;
 mod content;
 mod handover;
+mod import;
+mod json;
 mod marker;
 mod observe;
 mod plan;
@@ -22,9 +26,11 @@ mod records;
 mod remarks;
 mod server;
 
-pub use apply::{ApplyOptions, Outcome, StepResult, apply};
+pub use apply::{ApplyOptions, Deletes, Outcome, StepResult, apply};
 pub use content::{Content, FieldChange};
 pub use handover::{CopyName, Handover, NoHandover, Postponed};
+pub use import::{Imported, import};
+pub use json::End;
 pub use marker::Marker;
 pub use observe::{add_previews, observe};
 pub use plan::{Blocked, CopyState, Deed, Observed, Origin, Plan, PlanSettings, Step, plan};

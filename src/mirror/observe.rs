@@ -1,6 +1,9 @@
 //! Looking: what the server has, put beside what the database knows. Nothing is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -23,7 +26,7 @@ const PREVIEWS_MAX: usize = 50;
 /// It could not be read, or has no schedules at all.
 pub async fn observe(
     server: &impl Server,
-    wanted: &[Schedule],
+    wanted: &[Arc<Schedule>],
     rows: Vec<MirrorCopy>,
     paused: BTreeSet<ScheduleId>,
 ) -> Result<Observed, ApiError> {
@@ -35,7 +38,7 @@ pub async fn observe(
 
 /// Adds the server's own previews of the schedules that it fires, so that the plan can compare them: for people, who read
 /// them. One that cannot be had is left out.
-pub async fn add_previews(server: &impl Server, wanted: &[Schedule], observed: &mut Observed) {
+pub async fn add_previews(server: &impl Server, wanted: &[Arc<Schedule>], observed: &mut Observed) {
     let fired: BTreeSet<_> = wanted
         .iter()
         .filter(|schedule| schedule.policies.fires == Fires::Server)

@@ -15,7 +15,10 @@
 //! Adopt, create, update, disable, enable, delete, forget. Everything is created disabled. What is to fire no more is
 //! disabled before what takes its place is enabled, and deleted last: nothing fires twice, however far an apply gets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -189,12 +192,12 @@ impl Plan {
 
 /// Compares what the file wants with what was seen.
 #[must_use]
-pub fn plan(wanted: &[Schedule], observed: &Observed, settings: &PlanSettings, now: DateTime<Utc>) -> Plan {
+pub fn plan(wanted: &[Arc<Schedule>], observed: &Observed, settings: &PlanSettings, now: DateTime<Utc>) -> Plan {
     let mut planner = Planner {
         observed,
         settings,
         now,
-        wanted: wanted.iter().map(|schedule| (&schedule.id, schedule)).collect(),
+        wanted: wanted.iter().map(|schedule| (&schedule.id, schedule.as_ref())).collect(),
         rows: observed.rows.iter().map(|row| (&row.server_schedule_id, row)).collect(),
         lost: lost(observed),
         blocked: HashSet::new(),

@@ -1,7 +1,7 @@
 //! What the server would do differently from what the file says, in words: for whoever lets it fire. Nothing is decided
 //! here but what the server cannot have at all ([`impossible`]).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -85,7 +85,7 @@ pub(super) fn impossible(schedule: &Schedule, observed: &Observed) -> Option<(St
 }
 
 /// Adds what is worth knowing about each schedule.
-pub(super) fn add(plan: &mut Plan, wanted: &[Schedule], observed: &Observed, now: DateTime<Utc>) {
+pub(super) fn add(plan: &mut Plan, wanted: &[Arc<Schedule>], observed: &Observed, now: DateTime<Utc>) {
     let copies: HashMap<&ScheduleId, &CopyState> =
         plan.copies.iter().filter(|copy| copy.current).map(|copy| (&copy.schedule, copy)).collect();
     let mut remarks = Vec::new();

@@ -5,6 +5,8 @@ mod model;
 mod plan;
 mod remarks;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Content, Deed, Marker, Observed, Plan, PlanSettings};
@@ -30,7 +32,7 @@ fn settings(prune: bool) -> PlanSettings {
 }
 
 /// The schedules of a file, each written as `id workflow cron; further keys`.
-fn file(schedules: &[&str]) -> Vec<Schedule> {
+fn file(schedules: &[&str]) -> Vec<Arc<Schedule>> {
     let mut text = "[mirror]\nenabled = true\n".to_owned();
     for schedule in schedules {
         let (head, keys) = schedule.split_once(';').unwrap_or((schedule, ""));

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{
-        ApplyOptions, CopyName, Handover, NoHandover, Outcome, Postponed, Records, Server, StepResult, apply, observe,
+        ApplyOptions, CopyName, Deletes, Handover, NoHandover, Outcome, Postponed, Records, Server, StepResult, apply, observe,
         plan,
     },
     *,
@@ -328,15 +328,15 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
-async fn look(model: &Model, wanted: &[Schedule], prune: bool) -> Plan {
+async fn look(model: &Model, wanted: &[Arc<Schedule>], prune: bool) -> Plan {
     let rows = model.0.lock().unwrap().rows.values().cloned().collect();
     let observed = observe(model, wanted, rows, BTreeSet::new()).await.unwrap();
     plan(wanted, &observed, &settings(prune), now())
 }
 
-async fn run(model: &Model, wanted: &[Schedule], prune: bool, handover: &impl Handover) -> Vec<StepResult> {
+async fn run(model: &Model, wanted: &[Arc<Schedule>], prune: bool, handover: &impl Handover) -> Vec<StepResult> {
     let plan = look(model, wanted, prune).await;
-    let options = ApplyOptions { pause: Duration::ZERO, ..ApplyOptions::new(instance(), true) };
+    let options = ApplyOptions { pause: Duration::ZERO, ..ApplyOptions::new(instance(), Deletes::All) };
     apply(model, &plan, &options, model, handover, model).await
 }
 
@@ -399,7 +399,7 @@ const STORIES: &[Story] = &[
 
 /// What must hold once everything is applied.
 #[track_caller]
-fn check_settled(model: &Model, story: &Story, wanted: &[Schedule], what: &str) {
+fn check_settled(model: &Model, story: &Story, wanted: &[Arc<Schedule>], what: &str) {
     let settled = block_on(look(model, wanted, story.prune));
     assert_eq!(lines(&settled).iter().filter(|line| !line.starts_with("foreign")).count(), 0, "{what}: {settled:#?}");
     let state = model.0.lock().unwrap();
@@ -576,10 +576,10 @@ fn nothing_is_deleted_without_a_yes() {
     let wanted = file(STORIES[1].file);
     let results = block_on(async {
         let plan = look(&model, &wanted, true).await;
-        let options = ApplyOptions { pause: Duration::ZERO, ..ApplyOptions::new(instance(), false) };
+        let options = ApplyOptions { pause: Duration::ZERO, ..ApplyOptions::new(instance(), Deletes::Only(BTreeSet::new())) };
         apply(&model, &plan, &options, &model, &NoHandover, &model).await
     });
     let deletes: Vec<_> = outcomes(&results).into_iter().filter(|line| line.starts_with("delete")).collect();
-    assert_eq!(deletes, ["delete moved: not tried, deleting was not allowed", "delete gone: not tried, deleting was not allowed"]);
+    assert_eq!(deletes, ["delete moved: not tried, nobody agreed to delete it", "delete gone: not tried, nobody agreed to delete it"]);
     assert_eq!(model.0.lock().unwrap().schedules.len(), 8);
 }
