@@ -162,9 +162,8 @@ fn check_for_server(
     timetable: Option<&Timetable>,
     reading: &mut Reading<'_>,
 ) {
-    let refused = |message: &str, hint: &str| {
-        Problem::error(Code::Conflict, format!("fires = \"server\": {message}")).hint(hint)
-    };
+    let refused =
+        |message: &str, hint: &str| Problem::error(Code::Conflict, format!("fires = \"server\": {message}")).hint(hint);
     if let Some(at) = parameters.filter(|at| at.value.0.values().any(template::is_template_in)) {
         let problem = refused("the server would send templates as they stand", "fires = \"local\", or plain values");
         reading.add(&at.span, problem);
@@ -225,11 +224,7 @@ fn check_id(
     Some(id)
 }
 
-fn check_server_id(
-    raw: Option<&At<String>>,
-    seen: &mut Seen,
-    reading: &mut Reading<'_>,
-) -> Option<ServerScheduleId> {
+fn check_server_id(raw: Option<&At<String>>, seen: &mut Seen, reading: &mut Reading<'_>) -> Option<ServerScheduleId> {
     let at = raw?;
     let id = match ServerScheduleId::new(&at.value) {
         Ok(id) => id,

@@ -11,7 +11,9 @@ use std::{
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, apply, lock::Lock, memory, prune, query, schema};
+use super::{
+    DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, apply, lock::Lock, memory, prune, query, schema,
+};
 use crate::{
     crash_point::crash_point,
     engine::{

@@ -264,7 +264,9 @@ impl<S: Server, R: Records, H: Handover> Apply<'_, S, R, H> {
         let Some(draft) = step.content.draft(&self.marker(step), step.fires, self.clock.now()) else {
             return Outcome::Failed(undrafted());
         };
-        if step.fires && let Err(postponed) = self.handover.before_rewrite(&step.schedule, &copy).await {
+        if step.fires
+            && let Err(postponed) = self.handover.before_rewrite(&step.schedule, &copy).await
+        {
             return Outcome::Later(postponed.0);
         }
         match self.send(step, &Request::Update(&copy.id, &draft)).await {

@@ -35,11 +35,7 @@ enabled = true
 
 /// Writes the file. `accept` says what is wrong with a file (or a schedule of one), as `check` would.
 #[must_use]
-pub fn import(
-    server: &[ServerSchedule],
-    instance: &Instance,
-    accept: impl Fn(&str) -> Result<(), String>,
-) -> Imported {
+pub fn import(server: &[ServerSchedule], instance: &Instance, accept: impl Fn(&str) -> Result<(), String>) -> Imported {
     let mut ids = BTreeSet::new();
     let mut imported = Imported { text: HEAD.to_owned(), taken: 0, left_out: 0 };
     let mut sorted: Vec<&ServerSchedule> = server.iter().collect();
@@ -138,11 +134,7 @@ fn toml_value(key: &str, value: &Value) -> Result<Toml, String> {
 }
 
 /// An id from the marker, the name, or the server's own id; with a number behind it where it is taken.
-fn free_id(
-    wished: Option<ScheduleId>,
-    schedule: &ServerSchedule,
-    taken: &BTreeSet<ScheduleId>,
-) -> Option<ScheduleId> {
+fn free_id(wished: Option<ScheduleId>, schedule: &ServerSchedule, taken: &BTreeSet<ScheduleId>) -> Option<ScheduleId> {
     let named = schedule.name.as_deref().and_then(slug);
     let base = wished.or(named).or_else(|| slug(schedule.id.as_str()))?;
     if !taken.contains(&base) {
@@ -150,9 +142,8 @@ fn free_id(
     }
     let room = NAME_BYTES_MAX - 8;
     let stem = &base.as_str()[..base.as_str().len().min(room)];
-    (2..=9_999_999_u32).find_map(|number| {
-        ScheduleId::new(&format!("{stem}-{number}")).ok().filter(|id| !taken.contains(id))
-    })
+    (2..=9_999_999_u32)
+        .find_map(|number| ScheduleId::new(&format!("{stem}-{number}")).ok().filter(|id| !taken.contains(id)))
 }
 
 /// A name as an id: lower case, what is no letter or digit as a dash. `None`: nothing is left of it.

@@ -62,9 +62,7 @@ impl Step {
         put("reason", json!(self.reason));
         put("origin", json!(self.origin.word()));
         if !self.changes.is_empty() {
-            let change = |change: &super::FieldChange| {
-                json!({ "field": change.field, "before": change.before, "after": change.after })
-            };
+            let change = |change: &super::FieldChange| json!({ "field": change.field, "before": change.before, "after": change.after });
             put("changes", self.changes.iter().map(change).collect());
         }
         object

@@ -60,8 +60,7 @@ fn find(text: &str) -> Option<(Marker, Range<usize>)> {
         let rest = &text[start + OPEN.len()..];
         let length = rest.find(CLOSE)?;
         let (instance, schedule) = rest[..length].split_once('/')?;
-        let marker =
-            Marker { instance: Instance::new(instance).ok()?, schedule: ScheduleId::new(schedule).ok()? };
+        let marker = Marker { instance: Instance::new(instance).ok()?, schedule: ScheduleId::new(schedule).ok()? };
         Some((marker, start..start + OPEN.len() + length + CLOSE.len_utf8()))
     })
 }

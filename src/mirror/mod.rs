@@ -8,6 +8,7 @@
 //! | `plan` | what has to be done: a value; pure |
 //! | `remarks` | what the server would do differently from what the file says |
 //! | `apply` | carrying it out, against a `server`, with `records` of what is ours |
+//! | `status` | a plan, seen from the schedules |
 //! | `import` | the way back: the server's schedules as a file |
 //! | `json` | plans and results for programs |
 //! | `handover` | the door to whoever fires: told before and after the server starts or stops to fire |
@@ -25,6 +26,7 @@ mod plan;
 mod records;
 mod remarks;
 mod server;
+mod status;
 
 pub use apply::{ApplyOptions, Deletes, Outcome, StepResult, apply};
 pub use content::{Content, FieldChange};
@@ -37,6 +39,7 @@ pub use plan::{Blocked, CopyState, Deed, Observed, Origin, Plan, PlanSettings, S
 pub use records::Records;
 pub use remarks::{Remark, RemarkKind};
 pub use server::Server;
+pub use status::{StateWord, Status, status};
 
 #[cfg(test)]
 mod tests;

@@ -318,7 +318,8 @@ impl<'a> Planner<'a> {
             self.block(schedule, reason, "take server_schedule_id out, or the marker out of the description there");
         }
         if let Some(row) = row {
-            let reason = format!("its marker says now that it belongs to another skycron, instance {}", marker.instance);
+            let reason =
+                format!("its marker says now that it belongs to another skycron, instance {}", marker.instance);
             self.step(Deed::Forget, &row.schedule, &name_of(row), reason, Origin::File, Content::of_server(server));
         }
     }
@@ -402,7 +403,10 @@ impl<'a> Planner<'a> {
         let untouched_file = |applied: &Content| applied.differences(wanted, now).is_empty();
         let mut origin = if applied.as_ref().is_some_and(untouched_file) { Origin::Server } else { Origin::File };
         let found = Marker::find(copy.server.description.as_deref());
-        if found.as_ref() != Some(&marker) && (copy.row.is_some() || found.is_some()) && !(copy.named && found.is_none()) {
+        if found.as_ref() != Some(&marker)
+            && (copy.row.is_some() || found.is_some())
+            && !(copy.named && found.is_none())
+        {
             // Nothing but the marker differs: by hand, or because this installation or the schedule was renamed.
             if changes.is_empty() {
                 origin = if known && found.is_none() { Origin::Server } else { Origin::File };
@@ -442,7 +446,8 @@ impl<'a> Planner<'a> {
         if copy.server.enabled == wanted.enabled || self.is_blocked(&schedule.id) {
             return;
         }
-        let by_hand = applied.is_some_and(|applied| applied.enabled != copy.server.enabled && applied.enabled == wanted.enabled);
+        let by_hand =
+            applied.is_some_and(|applied| applied.enabled != copy.server.enabled && applied.enabled == wanted.enabled);
         let origin = if by_hand { Origin::Server } else { Origin::File };
         let local = schedule.policies.fires == Fires::Local;
         let reason = match (wanted.enabled, by_hand) {
@@ -495,8 +500,10 @@ impl<'a> Planner<'a> {
             } else if copy.server.enabled {
                 self.disable(id, copy, "it is gone from the file".to_owned());
             } else {
-                let message =
-                    format!("gone from the file; its copy {} is kept, disabled (prune = true deletes it)", copy.server.id);
+                let message = format!(
+                    "gone from the file; its copy {} is kept, disabled (prune = true deletes it)",
+                    copy.server.id
+                );
                 self.remark(RemarkKind::Kept, Some(id), message);
             }
         }
@@ -529,7 +536,14 @@ impl<'a> Planner<'a> {
             // With the new copy, where one is wanted: until then, the row says that it was deleted by hand.
             let origin = if replaced.contains(&row.schedule) { Origin::Server } else { Origin::File };
             let content = Content::from_json(&row.applied).unwrap_or_default();
-            self.step(Deed::Forget, &row.schedule, &name_of(row), "it is not at the server any more".to_owned(), origin, content);
+            self.step(
+                Deed::Forget,
+                &row.schedule,
+                &name_of(row),
+                "it is not at the server any more".to_owned(),
+                origin,
+                content,
+            );
         }
     }
 

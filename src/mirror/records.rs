@@ -11,7 +11,6 @@ use crate::{
 };
 
 /// The book of what is ours at the server. An error is a fragment for people; nothing more is sent after one.
-#[expect(clippy::missing_errors_doc, reason = "one kind of error, told above")]
 pub trait Records: Sync {
     /// This copy is ours, and like this.
     fn owned(&self, copy: MirrorCopy, at: DateTime<Utc>) -> impl Future<Output = Result<(), String>> + Send;

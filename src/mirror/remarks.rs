@@ -10,7 +10,8 @@ use crate::{
     clock::rfc3339,
     ids::ScheduleId,
     schedule::{
-        CatchUp, CronExpression, Fires, Fold, Gap, OnUnknown, Overlap, Schedule, server::server_differences, template::is_template_in,
+        CatchUp, CronExpression, Fires, Fold, Gap, OnUnknown, Overlap, Schedule, server::server_differences,
+        template::is_template_in,
     },
     words::words,
 };

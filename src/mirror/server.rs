@@ -9,7 +9,6 @@ use crate::{
 
 /// The calls; what each does and how it fails is told at [`Client`].
 #[expect(missing_docs, reason = "the same calls as the client's")]
-#[expect(clippy::missing_errors_doc, reason = "the same errors as the client's")]
 pub trait Server: Sync {
     fn all(&self) -> impl Future<Output = Result<Vec<ServerSchedule>, ApiError>> + Send;
     fn of_workflow(&self, workflow: &WorkflowId) -> impl Future<Output = Result<Vec<ServerSchedule>, ApiError>> + Send;

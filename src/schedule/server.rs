@@ -148,7 +148,9 @@ mod tests {
         check(
             "30 2 * * *",
             zone,
-            &["skips 2027-03-14 02:30:00: the server starts it at about 2027-03-14T07:00:00Z, and it is due at 2027-03-14T07:30:00Z"],
+            &[
+                "skips 2027-03-14 02:30:00: the server starts it at about 2027-03-14T07:00:00Z, and it is due at 2027-03-14T07:30:00Z",
+            ],
         );
         check("30 1 * * *", zone, &[]);
         check("0 * * * *", zone, &["the server skips 2026-11-01T06:00:00Z"]);

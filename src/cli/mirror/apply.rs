@@ -40,7 +40,9 @@ pub struct ApplyArgs {
 pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliError> {
     let start = start(context)?;
     if !start.setup.config.settings.mirror.enabled {
-        return Err(CliError::usage("the mirror is not enabled: nothing was applied").hint("add [mirror] enabled = true"));
+        return Err(
+            CliError::usage("the mirror is not enabled: nothing was applied").hint("add [mirror] enabled = true")
+        );
     }
     let plan = start.plan(false)?;
     let deletes = deletes(&plan);
@@ -79,9 +81,10 @@ fn agreed(plan: &Plan, count: usize, context: &mut Context) -> Result<bool, CliE
     context.output.flush()?;
     context.output.note(format_args!("This deletes {what} at the server. Go on? [y/N]"));
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| {
-        CliError::new(Exit::Bad, "the answer cannot be read").source(error)
-    })?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| CliError::new(Exit::Bad, "the answer cannot be read").source(error))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

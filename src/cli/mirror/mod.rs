@@ -108,8 +108,7 @@ impl Start {
             Ok(observed)
         };
         let observed = self.runtime.block_on(look).map_err(|error| api_error(&error))?;
-        let settings =
-            PlanSettings { instance: config.settings.instance.clone(), prune: config.settings.mirror.prune };
+        let settings = PlanSettings { instance: config.settings.instance.clone(), prune: config.settings.mirror.prune };
         Ok(mirror::plan(&config.schedules, &observed, &settings, now))
     }
 }
@@ -126,9 +125,9 @@ fn known(
     };
     let rows = reader.mirror().map_err(history_error)?;
     let schedules = reader.schedules().map_err(history_error)?;
-    let paused = schedules.into_iter().filter(|known| {
-        known.pause.as_ref().is_some_and(|pause| pause.until.is_none_or(|until| until > now))
-    });
+    let paused = schedules
+        .into_iter()
+        .filter(|known| known.pause.as_ref().is_some_and(|pause| pause.until.is_none_or(|until| until > now)));
     Ok((rows, paused.map(|known| known.id).collect()))
 }
 

@@ -58,7 +58,12 @@ fn step_lines(step: &Step, look: Look, output: &mut Output) -> Result<(), CliErr
         output.line(format_args!("         in workflow {}", step.workflow_id))?;
     }
     for change in &step.changes {
-        output.line(format_args!("         {}: {} -> {}", change.field, short(&change.before), short(&change.after)))?;
+        output.line(format_args!(
+            "         {}: {} -> {}",
+            change.field,
+            short(&change.before),
+            short(&change.after)
+        ))?;
     }
     Ok(())
 }

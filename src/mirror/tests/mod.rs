@@ -74,10 +74,8 @@ fn at_server(text: &str) -> ServerSchedule {
             None if part == "on" => server.enabled = true,
             Some(("marker", marker)) => {
                 let (instance, schedule) = marker.split_once('/').unwrap();
-                let marker = Marker {
-                    instance: Instance::new(instance).unwrap(),
-                    schedule: ScheduleId::new(schedule).unwrap(),
-                };
+                let marker =
+                    Marker { instance: Instance::new(instance).unwrap(), schedule: ScheduleId::new(schedule).unwrap() };
                 server.description = Some(marker.added_to(server.description.as_deref()));
             }
             Some(("name", name)) => server.name = Some(name.to_owned()),

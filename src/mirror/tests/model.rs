@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     super::{
-        ApplyOptions, CopyName, Deletes, Handover, NoHandover, Outcome, Postponed, Records, Server, StepResult, apply, observe,
-        plan,
+        ApplyOptions, CopyName, Deletes, Handover, NoHandover, Outcome, Postponed, Records, Server, StepResult, apply,
+        observe, plan,
     },
     *,
 };
@@ -178,7 +178,9 @@ impl Server for Model {
     }
 
     async fn of_workflow(&self, workflow: &WorkflowId) -> Result<Vec<ServerSchedule>, ApiError> {
-        self.read(|state| state.schedules.iter().filter(|schedule| schedule.workflow_id == *workflow).cloned().collect())
+        self.read(|state| {
+            state.schedules.iter().filter(|schedule| schedule.workflow_id == *workflow).cloned().collect()
+        })
     }
 
     async fn one(&self, _: &WorkflowId, id: &ServerScheduleId) -> Result<ServerSchedule, ApiError> {
@@ -216,11 +218,8 @@ impl Server for Model {
     ) -> Result<ServerSchedule, WriteError> {
         let new = drafted(draft, id.as_str());
         self.change(id, move |schedule| {
-            *schedule = ServerSchedule {
-                workflow_id: schedule.workflow_id.clone(),
-                created_at: schedule.created_at,
-                ..new
-            };
+            *schedule =
+                ServerSchedule { workflow_id: schedule.workflow_id.clone(), created_at: schedule.created_at, ..new };
         })
     }
 
@@ -576,10 +575,14 @@ fn nothing_is_deleted_without_a_yes() {
     let wanted = file(STORIES[1].file);
     let results = block_on(async {
         let plan = look(&model, &wanted, true).await;
-        let options = ApplyOptions { pause: Duration::ZERO, ..ApplyOptions::new(instance(), Deletes::Only(BTreeSet::new())) };
+        let options =
+            ApplyOptions { pause: Duration::ZERO, ..ApplyOptions::new(instance(), Deletes::Only(BTreeSet::new())) };
         apply(&model, &plan, &options, &model, &NoHandover, &model).await
     });
     let deletes: Vec<_> = outcomes(&results).into_iter().filter(|line| line.starts_with("delete")).collect();
-    assert_eq!(deletes, ["delete moved: not tried, nobody agreed to delete it", "delete gone: not tried, nobody agreed to delete it"]);
+    assert_eq!(
+        deletes,
+        ["delete moved: not tried, nobody agreed to delete it", "delete gone: not tried, nobody agreed to delete it"]
+    );
     assert_eq!(model.0.lock().unwrap().schedules.len(), 8);
 }

@@ -82,9 +82,7 @@ fn what_was_changed_at_the_server_is_drift() {
     let changed = "wfs_1 1 0 10 * * *; marker=main/daily";
     let drift = check(
         &case(&[LOCAL], &[changed], &[ROW]),
-        &[
-            "update daily wfs_1 [drift]: it was changed at the server; cron_expression \"0 10 * * *\" -> \"0 9 * * *\"",
-        ],
+        &["update daily wfs_1 [drift]: it was changed at the server; cron_expression \"0 10 * * *\" -> \"0 9 * * *\""],
     );
     assert_eq!(lines(&drift.clone().for_daemon(OnDrift::Report)), [] as [String; 0]);
     assert_eq!(drift.for_daemon(OnDrift::Restore).steps.len(), 1);
@@ -93,7 +91,8 @@ fn what_was_changed_at_the_server_is_drift() {
         &case(&["daily 1 30 9 * * *"], &[changed], &[ROW]),
         &["update daily wfs_1: the file wants it otherwise; cron_expression \"0 10 * * *\" -> \"30 9 * * *\""],
     );
-    let off = check(&case(&[SERVER], &[COPY], &[ROW_ON]), &["enable daily wfs_1 [drift]: it was disabled at the server"]);
+    let off =
+        check(&case(&[SERVER], &[COPY], &[ROW_ON]), &["enable daily wfs_1 [drift]: it was disabled at the server"]);
     assert!(off.for_daemon(OnDrift::Report).steps.is_empty());
     // Never twice comes before leaving things as they are.
     let on = check(
@@ -111,16 +110,15 @@ fn what_was_changed_at_the_server_is_drift() {
     assert!(gone.for_daemon(OnDrift::Report).steps.is_empty());
     check(
         &case(&[LOCAL], &["wfs_1 1 0 9 * * *; text=mine"], &[ROW]),
-        &[
-            "update daily wfs_1 [drift]: it was changed at the server; description \"mine\" -> null; marker null -> \
-             \"[skycron main/daily]\"",
-        ],
+        &["update daily wfs_1 [drift]: it was changed at the server; description \"mine\" -> null; marker null -> \
+             \"[skycron main/daily]\""],
     );
 }
 
 #[test]
 fn a_lost_database_is_rebuilt_by_adoption() {
-    let adopt = "adopt daily wfs_1: its description has the marker [skycron main/daily], and the history does not know it";
+    let adopt =
+        "adopt daily wfs_1: its description has the marker [skycron main/daily], and the history does not know it";
     check(&case(&[LOCAL], &[COPY], &[]), &[adopt]);
     check(&case(&[SERVER], &[COPY_ON], &[]), &[adopt]);
     check(&case(&[LOCAL], &[COPY_ON], &[]), &[adopt, "disable daily wfs_1: fires = \"local\""]);
@@ -139,10 +137,7 @@ fn a_lost_database_is_rebuilt_by_adoption() {
 fn others_are_never_touched() {
     let others = ["wfs_8 1 0 9 * * *; on", "wfs_9 1 0 9 * * *; marker=other/daily; on"];
     check(&Case { prune: true, ..case(&[], &others, &[]) }, &["foreign 2"]);
-    check(
-        &case(&[LOCAL], &others, &[]),
-        &["create daily: the server has no copy of it (wpid_1)", "foreign 2"],
-    );
+    check(&case(&[LOCAL], &others, &[]), &["create daily: the server has no copy of it (wpid_1)", "foreign 2"]);
     // Another installation took it over.
     check(
         &case(&[LOCAL], &["wfs_1 1 0 9 * * *; marker=other/daily"], &[ROW]),
@@ -174,10 +169,7 @@ fn others_are_never_touched() {
 
 #[test]
 fn what_is_gone_from_the_file_is_disabled_or_pruned() {
-    check(
-        &case(&[], &[COPY_ON], &[ROW_ON]),
-        &["disable daily wfs_1: it is gone from the file"],
-    );
+    check(&case(&[], &[COPY_ON], &[ROW_ON]), &["disable daily wfs_1: it is gone from the file"]);
     check(
         &case(&[], &[COPY], &[ROW]),
         &["kept daily: gone from the file; its copy wfs_1 is kept, disabled (prune = true deletes it)"],
@@ -268,11 +260,7 @@ fn the_file_may_name_a_copy() {
     );
     // Renamed in the file, and held by its name at the server.
     check(
-        &case(
-            &["renamed 1 0 9 * * *; server_schedule_id = \"wfs_1\""],
-            &[COPY],
-            &[ROW],
-        ),
+        &case(&["renamed 1 0 9 * * *; server_schedule_id = \"wfs_1\""], &[COPY], &[ROW]),
         &[
             "update renamed wfs_1: the file wants it otherwise; marker \"[skycron main/daily]\" -> \"[skycron main/renamed]\"",
             "claim renamed wfs_1",

@@ -10,8 +10,7 @@ fn check(schedule: &str, expected: &[&str]) {
     let next = next.map(|at| parse_rfc3339(at).unwrap()).to_vec();
     observed.next_runs.insert(ServerScheduleId::new("wfs_1").unwrap(), next);
     let plan = plan(&file(&[schedule]), &observed, &settings(false), now());
-    let found: Vec<String> =
-        plan.remarks.iter().map(|remark| format!("{}: {}", remark.kind, remark.message)).collect();
+    let found: Vec<String> = plan.remarks.iter().map(|remark| format!("{}: {}", remark.kind, remark.message)).collect();
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "{found}\n{expected}");
@@ -28,7 +27,11 @@ fn what_the_server_would_do_differently_is_said() {
     check("daily 1 0 9 * * *; fires = \"server\"", &[scheduler, PREVIEW]);
     check(
         "daily 1 0 9 * * *; fires = \"server\"; overlap = \"allow\"; jitter = \"5m\"; gap = \"skip\"; title = \"x\"",
-        &[scheduler, "not_carried: the server does not carry overlap = \"allow\", jitter, gap = \"skip\", title", PREVIEW],
+        &[
+            scheduler,
+            "not_carried: the server does not carry overlap = \"allow\", jitter, gap = \"skip\", title",
+            PREVIEW,
+        ],
     );
     check(
         "daily 1 30 2 * * *; fires = \"server\"; timezone = \"Europe/Berlin\"",
