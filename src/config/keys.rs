@@ -8,6 +8,7 @@ use super::{
     file::RawFile,
     history::RawHistory,
     http::RawHttp,
+    mirror::RawMirror,
     options::RawOptions,
     policies::{RawPolicies, RawRetry},
     problem::{Code, Problem},
@@ -26,6 +27,7 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         (RawKeySource::TABLE, join(&[RawKeySource::KEYS])),
         (RawHistory::TABLE, join(&[RawHistory::KEYS])),
         (RawHttp::TABLE, join(&[RawHttp::KEYS])),
+        (RawMirror::TABLE, join(&[RawMirror::KEYS])),
         (RawDefaults::TABLE, join(&[RawDefaults::KEYS, RawPolicies::KEYS])),
         (RawSchedule::TABLE, join(&[RawSchedule::KEYS, RawTimetable::KEYS, RawPolicies::KEYS, RawOptions::KEYS])),
         (RawRetry::TABLE, join(&[RawRetry::KEYS])),
@@ -34,7 +36,6 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
 
 /// Tables and keys that belong to the plan and are not in this version: they are refused by name, never ignored.
 const LATER: &[(&str, &str)] = &[
-    ("", "mirror"),
     ("", "webhook"),
     ("", "notify"),
     ("", "log"),

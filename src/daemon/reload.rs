@@ -61,7 +61,7 @@ impl Reloader {
         let in_force = InForce {
             path: config.path.clone(),
             text: Arc::clone(&config.text),
-            schedules: shared(config.schedules.clone()).into(),
+            schedules: config.schedules.as_slice().into(),
             zones: Arc::clone(&config.zones),
             refused: None,
             settings_changed: false,
@@ -167,7 +167,7 @@ impl Reloader {
         self.tell_release(config.zones.release());
         self.timetables = timetables(&config);
         self.text = config.text;
-        let schedules = shared(config.schedules);
+        let schedules = config.schedules;
         self.in_force.send_modify(|in_force| {
             in_force.text = Arc::clone(&self.text);
             in_force.schedules = schedules.as_slice().into();
@@ -191,11 +191,6 @@ fn event(event: Event) -> Input {
 
 fn timetables(config: &Config) -> Vec<Timetable> {
     config.schedules.iter().map(|schedule| schedule.timetable.clone()).collect()
-}
-
-/// Schedules as the engine takes them.
-pub(super) fn shared(schedules: Vec<Schedule>) -> Vec<Arc<Schedule>> {
-    schedules.into_iter().map(Arc::new).collect()
 }
 
 /// Does what takes long on a thread of its own: a large file must not hold up what is due meanwhile.
@@ -227,6 +222,7 @@ fn refused(path: &Path, problems: &Problems) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Schedule;
 
     const FILE: &str = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 * * *\"\n\
                         timezone = \"America/Vancouver\"\n";

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     clock::{Clock, delta},
@@ -17,7 +17,7 @@ use crate::{
         http::{Http, Sources},
         metrics::Metrics,
         notify,
-        reload::{Reloader, shared},
+        reload::{InForce, Reloader},
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
@@ -104,20 +104,8 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
         let reloader = Reloader::new(&setup.config, &setup.environment);
         let in_force = reloader.in_force();
-        let boot = parts.boot(setup, in_force.borrow().schedules.to_vec());
-        let metrics = Arc::new(Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?);
-        parts.event_loop.count(Arc::clone(&metrics));
-        let sources = Sources {
-            instance: setup.config.settings.instance.clone(),
-            state_dir: setup.state_dir.clone(),
-            clock: Arc::clone(&setup.clock),
-            inputs: parts.inputs.clone(),
-            in_force,
-            client: parts.client.clone(),
-            runtime: tokio::runtime::Handle::current(),
-            metrics,
-        };
-        let http = Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))?;
+        let boot = parts.boot(setup);
+        let http = look_in(setup, &mut parts, in_force)?;
         let file = keep_current(setup, reloader, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
@@ -143,11 +131,11 @@ pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<Occur
         let mut parts = Parts::assemble(setup, false)?;
         let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         tokio::spawn(heed(signals, parts.inputs.clone(), None));
-        let boot = parts.boot(setup, shared(setup.config.schedules.clone()));
+        let boot = parts.boot(setup);
         let mut done = Ok(Vec::new());
         let result = async {
             match parts.event_loop.boot_and_ask(boot, request).await? {
-                Answer::State { .. } => {}
+                Answer::State { .. } | Answer::Mirrored { .. } => {}
                 Answer::Error { message } => done = Err(DaemonError::Refused(message)),
                 Answer::Done { occurrences } => {
                     let keys: Vec<OccurrenceKey> = occurrences.iter().filter_map(|key| key.parse().ok()).collect();
@@ -231,11 +219,11 @@ impl Parts {
     }
 
     /// The first event.
-    fn boot(&mut self, setup: &Setup, schedules: Vec<Arc<Schedule>>) -> Event {
+    fn boot(&mut self, setup: &Setup) -> Event {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules, memory, former, ahead }
+        Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -269,7 +257,7 @@ pub fn client_options(api: &ApiSettings, api_key: Secret) -> ClientOptions {
 
 /// When the schedules that the file changed or dropped while nothing ran were due.
 fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
-    let current: BTreeMap<&ScheduleId, &Schedule> =
+    let current: BTreeMap<&ScheduleId, &Arc<Schedule>> =
         setup.config.schedules.iter().map(|schedule| (&schedule.id, schedule)).collect();
     let changed = memory.schedules.iter().filter(|known| {
         current
@@ -328,6 +316,24 @@ fn keep_current(
     }
     tokio::spawn(reloader.serve(asked, inputs));
     Ok(file)
+}
+
+/// Lets others look in, where the file says so.
+fn look_in(setup: &Setup, parts: &mut Parts, in_force: watch::Receiver<InForce>) -> Result<Option<Http>, DaemonError> {
+    let metrics = Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?;
+    let metrics = Arc::new(metrics);
+    parts.event_loop.count(Arc::clone(&metrics));
+    let sources = Sources {
+        instance: setup.config.settings.instance.clone(),
+        state_dir: setup.state_dir.clone(),
+        clock: Arc::clone(&setup.clock),
+        inputs: parts.inputs.clone(),
+        in_force,
+        client: parts.client.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        metrics,
+    };
+    Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))
 }
 
 /// Removes what is older than the file says, now and then.
