@@ -125,8 +125,8 @@ fn bounds_are_those_in_force() {
             let text = file_with(&table, key.name, value);
             let told = errors(&text);
             // Whether it fits to its neighbours is not a matter of its bounds.
-            let good = told.iter().all(|problem| problem.code == Code::Conflict || problem.code == Code::TooFrequent);
-            assert_eq!(good, expected, "{told:#?}\n{text}");
+            let elsewhere = told.iter().all(|problem| [Code::Conflict, Code::TooFrequent].contains(&problem.code));
+            assert!(if expected { elsewhere } else { !told.is_empty() }, "{told:#?}\n{text}");
             if let (false, Ok(_)) = (expected, value.parse::<u64>()) {
                 assert!(refused_by_schema(&validator, &text).is_some(), "{text}");
             }
