@@ -2,8 +2,6 @@
 //!
 //! Not its prose.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use std::{fs, path::Path, process::Command};
 
 use skycron::{
