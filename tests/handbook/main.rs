@@ -11,9 +11,11 @@ use std::{
 };
 
 
+mod commands;
 mod generated;
 mod links;
 
+mod pages;
 mod readme;
 mod timelines;
 

@@ -242,7 +242,7 @@ fn draw(title: &str, scenarios: &[Scenario], from: f64, to: f64) -> String {
     for (index, scenario) in scenarios.iter().enumerate() {
         draw_row(&mut svg, scenario, TOP + index as f64 * ROW_HEIGHT, from, to);
     }
-    let legend = "\u{25b2} due   \u{25ac} run   \u{2504} waits for its start   grey: the machine is off";
+    let legend = "\u{25b2} due \u{b7} \u{25ac} run \u{b7} \u{2504} waits for its start \u{b7} grey: the machine is off";
     writeln!(svg, "<text x=\"{LABEL_WIDTH}\" y=\"{}\" fill=\"#555\">{legend}</text>\n</svg>", height - 10.0).unwrap();
     svg
 }
