@@ -6,13 +6,14 @@ use std::{
     os::unix::fs::symlink,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use clap::CommandFactory;
 use skycron::{
     cli::args::Cli,
     history::{DATABASE_FILE, HistoryOptions, Store},
-    sandbox::{Sandbox, SandboxOptions},
+    sandbox::{Behaviour, Sandbox, SandboxOptions},
     secret::Secret,
 };
 
@@ -62,7 +63,8 @@ fn is_there(name: &str) -> bool {
 
 #[test]
 fn commands_are_run() {
-    let options = SandboxOptions { key: Secret::new(KEY.to_owned()), any_workflow: true, ..SandboxOptions::default() };
+    let behaviour = Behaviour { run_time: Duration::from_millis(300), ..Behaviour::default() };
+    let options = SandboxOptions { key: Secret::new(KEY.to_owned()), any_workflow: true, behaviour, ..SandboxOptions::default() };
     let sandbox = Sandbox::start(options).unwrap();
     let (mut here, mut not_run) = (0, 0);
     for (name, page) in pages() {
