@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, completions, demo, doctor, exit, history, man, next, pause, run, sandbox, schema, show, trigger,
+    audit, backfill, check, completions, demo, doctor, exit, history, man, next, pause, run, sandbox, schema, show,
+    trigger,
 };
 
 const ABOUT: &str =

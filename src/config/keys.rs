@@ -141,7 +141,9 @@ pub(super) fn unknown(table: &str, key: &str) -> (Problem, Option<String>) {
     }
     let home = tables.iter().find(|other| other.name != table && names(other).contains(&key));
     let problem = match home {
-        Some(Table { name: "", .. }) => problem.hint(format!("`{key}` belongs at the top of the file, before the first [table]")),
+        Some(Table { name: "", .. }) => {
+            problem.hint(format!("`{key}` belongs at the top of the file, before the first [table]"))
+        }
         Some(home) => problem.hint(format!("`{key}` belongs to {}", home.header())),
         None => problem.hint(format!("it has: {}", known.join(", "))),
     };

@@ -56,15 +56,17 @@ fn run(script: &str, folder: &Path) -> Result<String, String> {
 
 /// Whether the one whom a comment names is there: a file of the source tree, or a test.
 fn is_there(name: &str) -> bool {
-    source(name).exists() || ["commands.rs", "readme.rs"].iter().any(|file| {
-        fs::read_to_string(source("tests/handbook").join(file)).unwrap().contains(&format!("fn {name}("))
-    })
+    source(name).exists()
+        || ["commands.rs", "readme.rs"].iter().any(|file| {
+            fs::read_to_string(source("tests/handbook").join(file)).unwrap().contains(&format!("fn {name}("))
+        })
 }
 
 #[test]
 fn commands_are_run() {
     let behaviour = Behaviour { run_time: Duration::from_millis(300), ..Behaviour::default() };
-    let options = SandboxOptions { key: Secret::new(KEY.to_owned()), any_workflow: true, behaviour, ..SandboxOptions::default() };
+    let options =
+        SandboxOptions { key: Secret::new(KEY.to_owned()), any_workflow: true, behaviour, ..SandboxOptions::default() };
     let sandbox = Sandbox::start(options).unwrap();
     let (mut here, mut not_run) = (0, 0);
     for (name, page) in pages() {
@@ -72,7 +74,10 @@ fn commands_are_run() {
         for Block { text, line, comment, .. } in blocks(&page).into_iter().filter(|block| block.language == "sh") {
             match comment.as_deref() {
                 Some(comment) if comment.starts_with("run by ") => {
-                    assert!(is_there(&comment["run by ".len()..]), "{name}:{line}: {comment}: there is no such file or test");
+                    assert!(
+                        is_there(&comment["run by ".len()..]),
+                        "{name}:{line}: {comment}: there is no such file or test"
+                    );
                 }
                 Some(comment) if comment.starts_with("not run: ") => not_run += 1,
                 _ => {
@@ -93,8 +98,12 @@ fn files_are_accepted() {
         for Block { text, line, .. } in blocks(&page).into_iter().filter(|block| block.language == "toml") {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("schedules.toml"), &text).unwrap();
-            let ended =
-                Command::new(env!("CARGO_BIN_EXE_skycron")).arg("check").current_dir(folder.path()).env_clear().output().unwrap();
+            let ended = Command::new(env!("CARGO_BIN_EXE_skycron"))
+                .arg("check")
+                .current_dir(folder.path())
+                .env_clear()
+                .output()
+                .unwrap();
             assert!(ended.status.success(), "{name}:{line}: {}\n{text}", String::from_utf8_lossy(&ended.stdout));
             checked += 1;
         }
@@ -132,7 +141,8 @@ fn commands_in_running_text_exist() {
         for code in inline_code(&page).iter().filter_map(|code| code.strip_prefix("skycron ")) {
             let mut words = code.split_whitespace();
             let Some(word) = words.next().filter(|word| !word.starts_with('-') && *word != "COMMAND") else { continue };
-            let command = program.find_subcommand(word).unwrap_or_else(|| panic!("{name}: there is no `skycron {code}`"));
+            let command =
+                program.find_subcommand(word).unwrap_or_else(|| panic!("{name}: there is no `skycron {code}`"));
             counted += 1;
             for option in words.filter_map(|word| word.strip_prefix("--")) {
                 let option = option.split('=').next().unwrap();

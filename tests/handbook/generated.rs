@@ -29,14 +29,16 @@ fn keys() {
             "api.api_key" => "`api_key`, and each secret".to_owned(),
             _ => format!("`{}`", table.header()),
         };
-        let parent = tables.iter().flat_map(|table| &table.keys).find(|key| Some(key.name) == table.name.rsplit('.').next());
+        let parent =
+            tables.iter().flat_map(|table| &table.keys).find(|key| Some(key.name) == table.name.rsplit('.').next());
         write!(page, "\n## {title}\n\n").unwrap();
         if let Some(parent) = parent {
             writeln!(page, "{}\n", parent.paragraph()).unwrap();
         }
         for key in &table.keys {
             // Said once.
-            if table.name == "schedule" && shared.iter().any(|other| other.name == key.name && other.name != "timezone") {
+            if table.name == "schedule" && shared.iter().any(|other| other.name == key.name && other.name != "timezone")
+            {
                 continue;
             }
             let is_table = tables.iter().any(|other| !other.name.is_empty() && other.name == key.name);

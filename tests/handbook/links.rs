@@ -47,7 +47,11 @@ fn links_lead_somewhere() {
             assert!(path.exists(), "{page} links to {target}");
             if !anchor.is_empty() {
                 let other = fs::read_to_string(&path).unwrap();
-                assert!(anchors(&other).iter().any(|known| known == anchor), "{page} links to {target}: {:?}", anchors(&other));
+                assert!(
+                    anchors(&other).iter().any(|known| known == anchor),
+                    "{page} links to {target}: {:?}",
+                    anchors(&other)
+                );
             }
         }
     }

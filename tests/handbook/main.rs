@@ -3,13 +3,12 @@
 //!
 //! `SKYCRON_WRITE_DOCS=1 cargo test --test handbook` writes the generated files anew. Prose is not judged.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
 
 mod commands;
 mod generated;

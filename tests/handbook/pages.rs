@@ -6,11 +6,17 @@ use crate::source;
 
 /// The pages whose code is tried.
 pub(crate) fn pages() -> Vec<(String, String)> {
-    let handbook = fs::read_dir(source("docs/src")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = handbook.filter(|name| name.ends_with(".md")).map(|name| format!("docs/src/{name}")).collect();
+    let handbook =
+        fs::read_dir(source("docs/src")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> =
+        handbook.filter(|name| name.ends_with(".md")).map(|name| format!("docs/src/{name}")).collect();
     names.sort();
     names.insert(0, "README.md".to_owned());
-    names.into_iter().map(|name| (fs::read_to_string(source(&name)).unwrap(), name)).map(|(text, name)| (name, text)).collect()
+    names
+        .into_iter()
+        .map(|name| (fs::read_to_string(source(&name)).unwrap(), name))
+        .map(|(text, name)| (name, text))
+        .collect()
 }
 
 /// A fenced block.

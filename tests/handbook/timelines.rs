@@ -109,7 +109,8 @@ impl<'s> Play<'s> {
     fn until(&mut self, end: DateTime<Utc>) {
         loop {
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
-            let Some(now) = [event, self.engine.next_wake()].into_iter().flatten().min().filter(|now| *now < end) else {
+            let Some(now) = [event, self.engine.next_wake()].into_iter().flatten().min().filter(|now| *now < end)
+            else {
                 return;
             };
             let due = self.events.first_entry().filter(|entry| entry.key().0 == now);
@@ -155,7 +156,10 @@ impl<'s> Play<'s> {
                     let over = now + (at(*hours) - at(0.0));
                     self.mark(&launch.key).run = Some((now, over));
                     let reply = LaunchReply::Started(report(self.started, RunStatus::Running));
-                    self.later(over, Event::RunReported { key: launch.key.clone(), report: report(self.started, end.clone()) });
+                    self.later(
+                        over,
+                        Event::RunReported { key: launch.key.clone(), report: report(self.started, end.clone()) },
+                    );
                     self.handle(now, Event::LaunchEnded { key: launch.key, attempt: launch.attempt, reply });
                 }
                 Action::Cancel { key, .. } => {
@@ -235,7 +239,8 @@ fn draw(title: &str, scenarios: &[Scenario], from: f64, to: f64) -> String {
     let mut hour = from.ceil();
     while hour <= to {
         let x = x(at(hour), from);
-        writeln!(svg, "<line x1=\"{x}\" y1=\"{TOP}\" x2=\"{x}\" y2=\"{}\" stroke=\"#e4e4e4\"/>", height - 34.0).unwrap();
+        writeln!(svg, "<line x1=\"{x}\" y1=\"{TOP}\" x2=\"{x}\" y2=\"{}\" stroke=\"#e4e4e4\"/>", height - 34.0)
+            .unwrap();
         writeln!(svg, "<text x=\"{x}\" y=\"22\" text-anchor=\"middle\" fill=\"#555\">{hour:02}:00</text>").unwrap();
         hour += 1.0;
     }
@@ -252,7 +257,8 @@ fn draw_row(svg: &mut String, scenario: &Scenario, top: f64, from: f64, to: f64)
     let right = x(at(to), from);
     if let Some((off, on)) = scenario.off {
         let (left, width) = (x(at(off), from), (on - off) * HOUR_WIDTH);
-        writeln!(svg, "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{ROW_HEIGHT}\" fill=\"#ececec\"/>").unwrap();
+        writeln!(svg, "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{ROW_HEIGHT}\" fill=\"#ececec\"/>")
+            .unwrap();
     }
     writeln!(svg, "<text x=\"8\" y=\"{base}\" fill=\"#222\">{}</text>", scenario.label).unwrap();
     writeln!(svg, "<line x1=\"{LABEL_WIDTH}\" y1=\"{base}\" x2=\"{right}\" y2=\"{base}\" stroke=\"#999\"/>").unwrap();
@@ -263,8 +269,11 @@ fn draw_row(svg: &mut String, scenario: &Scenario, top: f64, from: f64, to: f64)
         let points = format!("{x_due},{} {},{} {},{}", base + 2.0, x_due - 4.0, base + 10.0, x_due + 4.0, base + 10.0);
         writeln!(svg, "<polygon points=\"{points}\" fill=\"{colour}\"/>").unwrap();
         let word = y_text(base);
-        writeln!(svg, "<text x=\"{x_due}\" y=\"{word}\" text-anchor=\"middle\" font-size=\"10\" fill=\"{colour}\">{status}</text>")
-            .unwrap();
+        writeln!(
+            svg,
+            "<text x=\"{x_due}\" y=\"{word}\" text-anchor=\"middle\" font-size=\"10\" fill=\"{colour}\">{status}</text>"
+        )
+        .unwrap();
         let Some((start, over)) = run else { continue };
         let lane = lanes.iter().position(|free| *free <= start).unwrap_or(lanes.len());
         lanes.resize(lanes.len().max(lane + 1), over);
@@ -276,7 +285,12 @@ fn draw_row(svg: &mut String, scenario: &Scenario, top: f64, from: f64, to: f64)
             writeln!(svg, "<line x1=\"{x_due}\" y1=\"{0}\" x2=\"{left}\" y2=\"{0}\" stroke=\"{colour}\" stroke-dasharray=\"2 2\"/>", y + 5.0)
                 .unwrap();
         }
-        writeln!(svg, "<rect x=\"{left}\" y=\"{y}\" width=\"{}\" height=\"10\" rx=\"2\" fill=\"{colour}\"/>", end - left).unwrap();
+        writeln!(
+            svg,
+            "<rect x=\"{left}\" y=\"{y}\" width=\"{}\" height=\"10\" rx=\"2\" fill=\"{colour}\"/>",
+            end - left
+        )
+        .unwrap();
     }
 }
 

@@ -92,7 +92,10 @@ fn keys() -> impl Iterator<Item = (Table, Key)> {
 fn every_key_is_documented() {
     for (table, key) in keys() {
         let place = format!("{} of {:?}", key.name, table.name);
-        assert!(key.doc.trim().ends_with(['.', ':']), "{place}: say what it is for, in sentences, above it in its shape!");
+        assert!(
+            key.doc.trim().ends_with(['.', ':']),
+            "{place}: say what it is for, in sentences, above it in its shape!"
+        );
         assert!(key.words.iter().all(|(_, meaning)| meaning.ends_with('.')), "{place}: a word has no meaning");
     }
 }

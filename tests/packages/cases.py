@@ -81,9 +81,9 @@ class Reader:
     def follow(self, block):
         """Types a block, as in one long session."""
         say("".join(f"# {line}\n" for line in block.splitlines()).rstrip())
-        script = f"cd /root\n{self.exports}\n{self.fill_in(block)}"
-        self.machine.write("/root/script", script)
-        said = self.run("bash -euo pipefail /root/script 2>&1 || { code=$?; echo; echo ended with $code; }", check=False)
+        script = f"cd /srv\n{self.exports}\n{self.fill_in(block)}"
+        self.machine.write("/srv/script", script)
+        said = self.run("bash -euo pipefail /srv/script 2>&1 || { code=$?; echo; echo ended with $code; }", check=False)
         say(said)
         expect(not said.endswith(tuple(f"\nended with {code}" for code in range(1, 256))), "the block works", block)
         self.exports += "\n".join(line for line in block.splitlines() if line.startswith("export ")) + "\n"
@@ -166,8 +166,8 @@ def upgrade(it, step, package, version):
     it.run(f"echo '# mine' >>{ETC}/schedules.toml")
     mine, rows = it.run(f"cat {ETC}/schedules.toml"), it.history()
     pid = it.run("systemctl show skycron -P MainPID")
-    it.run("rm /root/skycron_*.deb")
-    it.run(f"cp {package} /root/skycron_newer_amd64.deb")
+    it.run("rm /srv/skycron_*.deb")
+    it.run(f"cp {package} /srv/skycron_newer_amd64.deb")
     it.follow(step)
     found = it.run("dpkg-query -W -f '${Version}' skycron")
     expect(found == version, f"{version} is installed", found)
@@ -186,7 +186,7 @@ def remove_and_purge(it):
     it.there(f"{ETC}/schedules.toml", f"{ETC}/skyvern-api-key", f"{STATE}/history.db")
     expect(int(it.run(f"stat -L -c %s {STATE}/history.db")) >= int(size), "the history is whole")
     # Again, and it goes on where it was.
-    it.run("cd /root && apt-get -q -y install ./skycron_*.deb && systemctl enable --now skycron")
+    it.run("cd /srv && apt-get -q -y install ./skycron_*.deb && systemctl enable --now skycron")
     it.run(f"{EXPORTS} skycron audit")
     expect(it.history(), "the history is the old one")
     it.run("apt-get -q -y purge skycron")
@@ -206,7 +206,7 @@ def main():
             it = Reader(booted)
             try:
                 is_bare(it)
-                it.run(f"cp /mnt/{package.name} /root/")
+                it.run(f"cp /mnt/{package.name} /srv/")
                 step = first_hour(it)
                 everything_is_installed(it)
                 backup_and_restore(it)
