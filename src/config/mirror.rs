@@ -17,10 +17,14 @@ const INTERVAL_MAX: u64 = 24 * 60 * MINUTE;
 shape! {
     /// `[mirror]` as it is written.
     RawMirror as "mirror" {
-        enabled: bool,
-        prune: bool,
-        on_drift: OnDrift,
-        interval: Duration,
+        /// Keep the server's own schedules equal to this file's. Needed where the server fires.
+        enabled: bool = false,
+        /// Delete the server's copy of a schedule that is gone from the file; otherwise it is disabled and reported.
+        prune: bool = false,
+        /// What is done when somebody changed a mirrored schedule at the server.
+        on_drift: OnDrift = "report",
+        /// How often the server is looked at.
+        interval: Duration ["1m", "1day"] = "15m",
     }
 }
 

@@ -16,6 +16,7 @@ mod file;
 mod keys;
 mod kinds;
 mod reader;
+mod schema;
 
 mod api;
 mod bounds;
@@ -44,8 +45,9 @@ use std::{
 };
 
 pub use environment::Environment;
-pub use keys::tables;
+pub use keys::{Key, Table, tables};
 pub use problem::{Code, Place, Problem, Problems, Severity};
+pub use schema::schema;
 pub use settings::{ApiKeySource, ApiSettings, HistorySettings, MirrorSettings, OnDrift, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 

@@ -126,6 +126,13 @@ impl Default for SandboxOptions {
 }
 
 /// A running look-alike, on a thread of its own. It ends when this is dropped.
+/// ```
+/// use skycron::sandbox::{Sandbox, SandboxOptions};
+///
+/// let sandbox = Sandbox::start(SandboxOptions { any_workflow: true, ..SandboxOptions::default() })?;
+/// assert!(sandbox.base_url().starts_with("http://127.0.0.1:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Sandbox {
     address: SocketAddr,
     key: Secret,

@@ -16,4 +16,5 @@ mod cli_next;
 mod cli_sandbox;
 mod daemon_reload;
 mod example_file;
+mod schema;
 mod templates;
