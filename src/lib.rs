@@ -78,6 +78,8 @@ pub mod skyvern;
 
 pub mod history;
 
+pub mod mirror;
+
 pub mod dispatch;
 
 pub mod sandbox;

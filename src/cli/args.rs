@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, completions, demo, doctor, exit, history, man, next, pause, run, sandbox, schema, show,
-    trigger,
+    audit, backfill, check, completions, demo, doctor, exit, history, man, mirror, next, pause, run, sandbox, schema,
+    show, trigger,
 };
 
 const ABOUT: &str =
@@ -104,6 +104,8 @@ pub enum Command {
     Pause(pause::PauseArgs),
     /// Let a paused schedule go on
     Resume(pause::ResumeArgs),
+    /// Make the server's own schedules equal to the file's: plan, apply, status, import
+    Mirror(mirror::MirrorArgs),
     /// Prove that every occurrence is accounted for, or list what is not
     Audit(audit::AuditArgs),
     /// Look at everything that a daemon depends on: what is wrong, and what to do; touches nothing

@@ -9,6 +9,7 @@ use super::{
     api::{RawApi, RawKeySource},
     file::RawFile,
     history::RawHistory,
+    mirror::RawMirror,
     policies::RawRetry,
     problem::{Code, Problem},
     reader::Shape,
@@ -71,6 +72,7 @@ pub fn tables() -> Vec<Table> {
         Table::of::<RawApi>(),
         Table::of::<RawKeySource>(),
         Table::of::<RawHistory>(),
+        Table::of::<RawMirror>(),
         Table::of::<RawDefaults>(),
         Table::of::<RawSchedule>(),
         Table::of::<RawRetry>(),
@@ -79,7 +81,6 @@ pub fn tables() -> Vec<Table> {
 
 /// Tables and keys that belong to the plan and are not in this version: they are refused by name, never ignored.
 const LATER: &[(&str, &str)] = &[
-    ("", "mirror"),
     ("", "http"),
     ("", "webhook"),
     ("", "notify"),

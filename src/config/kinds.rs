@@ -13,6 +13,7 @@ use super::{
     problem::{Code, Problem},
     reader::{FromToml, Reading, Shape, read_shape},
     schema,
+    settings::OnDrift,
     zones::ZoneRulesChoice,
 };
 use crate::{
@@ -211,6 +212,7 @@ words_from_toml! {
     OnUnknown: "\"hold\" or \"retry\"",
     Gap: "\"shift\" or \"skip\"",
     Fold: "\"auto\", \"first\" or \"both\"",
+    OnDrift: "\"report\" or \"restore\"",
     ZoneRulesChoice: "\"auto\", \"system\" or \"bundled\"",
 }
 
