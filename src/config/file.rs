@@ -46,7 +46,7 @@ shape! {
         api: Nested<RawApi>,
         /// How much of the past is kept.
         history: Nested<RawHistory>,
-        /// The server's own schedules, made equal to this file's.
+        /// The schedules that Skyvern itself keeps, made equal to those of the file.
         mirror: Nested<RawMirror>,
         /// Where the secrets are that templates speak of as `{{ secrets.NAME }}`: a name, and a table as `api_key` takes it.
         /// The secrets themselves are never in the file, the history or the log.

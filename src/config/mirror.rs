@@ -17,13 +17,13 @@ const INTERVAL_MAX: u64 = 24 * 60 * MINUTE;
 shape! {
     /// `[mirror]` as it is written.
     RawMirror as "mirror" {
-        /// Keep the server's own schedules equal to this file's. Needed where the server fires.
+        /// The daemon keeps a copy of each schedule among Skyvern's own. Needed by `fires = "server"`.
         enabled: bool = false,
-        /// Delete the server's copy of a schedule that is gone from the file; otherwise it is disabled and reported.
+        /// Copies of schedules that are gone from the file are deleted; else they are kept, disabled.
         prune: bool = false,
-        /// What is done when somebody changed a mirrored schedule at the server.
+        /// What the daemon does about a copy that was changed at the server.
         on_drift: OnDrift = "report",
-        /// How often the server is looked at.
+        /// How often the daemon compares.
         interval: Duration ["1m", "1day"] = "15m",
     }
 }

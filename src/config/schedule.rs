@@ -48,7 +48,7 @@ shape! {
         enabled: bool = true,
         /// What the workflow is given. Texts may be templates over the occurrence.
         parameters: JsonTable,
-        /// The copy of this schedule among the server's own, as `mirror import` writes it: the mirror takes it for ours.
+        /// Skyvern's own schedule that is this one's copy (`wfs_…`). If it is not set, the mirror finds or makes one.
         server_schedule_id: String,
     }
     with {
