@@ -143,7 +143,8 @@ mod tests {
         let tables = tables();
         for (other, name) in OTHER_NAMES {
             assert!(tables.iter().any(|(_, keys)| keys.contains(name)), "{name}");
-            assert!(!tables.iter().any(|(_, keys)| keys.contains(other)), "{other}");
+            // A key of its own beside the one that is meant would never be taken for a slip.
+            assert!(!tables.iter().any(|(_, keys)| keys.contains(name) && keys.contains(other)), "{other}");
         }
     }
 

@@ -47,7 +47,7 @@ fn the_server_fires_only_with_the_mirror() {
     let two = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 * * *\"\n\
                [[schedule]]\nid = \"b\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 * * *\"\n";
     let needed = "fires = \"server\" needs the mirror, which is not enabled";
-    check_file(&format!("[defaults]\nfires = \"server\"\n{two}"), &[&format!("3 conflict {needed}")]);
+    check_file(&format!("[defaults]\nfires = \"server\"\n{two}"), &[&format!("6 conflict {needed}")]);
     check_file(&format!("[mirror]\nprune = true\n{two}"), &[]);
 }
 

@@ -43,8 +43,7 @@ fn a_plan_is_applied_and_the_second_is_empty() {
     let rig = Rig::new(&all());
     rig.mirror(&["status"]).code(1).stdout_has("pending");
     let plan = rig.mirror(&["plan", "--format", "json"]).code(0).objects();
-    let steps =
-        plan.iter().filter_map(|o| Some(format!("{} {}", o["step"].as_str()?, o["schedule"].as_str()?)));
+    let steps = plan.iter().filter_map(|o| Some(format!("{} {}", o["step"].as_str()?, o["schedule"].as_str()?)));
     let steps = steps.collect::<Vec<_>>();
     assert_eq!(steps, ["create daily", "create weekly", "create often", "enable daily"]);
     assert_eq!(rig.changes(), 0);
@@ -211,7 +210,7 @@ fn what_is_imported_is_equal() {
     assert_eq!(rig.changes(), before);
     // From then on they are ours: one that is taken out of the file fires no more.
     rig.file("enabled = true", "");
-    rig.mirror(&["plan"]).code(0).stdout_has("it is gone from the file").stdout_has("1 to disable");
+    rig.mirror(&["plan"]).code(0).stdout_has("it is gone from the file").stdout_has("2 to disable");
     rig.mirror(&["import", "--workflow", "wpid_b"]).code(0).stderr_has("taken over: 1");
 }
 
