@@ -15,6 +15,7 @@ mod cli_common;
 mod cli_doctor;
 mod cli_failures;
 mod cli_mirror;
+mod cli_mirror_faults;
 mod cli_next;
 mod cli_sandbox;
 mod daemon_reload;
