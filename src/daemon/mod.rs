@@ -9,7 +9,9 @@ pub mod log;
 mod notify;
 mod reload;
 mod service;
+mod standing;
 pub mod signals;
 pub mod timer;
+mod watchdog;
 
 pub use service::{DaemonError, Setup, client_options, do_alone, serve};

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     config::{Config, Environment, Problem, Problems, Settings, Severity},
     crash_point::crash_point,
-    daemon::{event_loop::Input, notify, signals::Asks},
+    daemon::{event_loop::Input, notify, signals::Asks, standing::Standing},
     engine::Event,
     schedule::{Schedule, Timetable},
 };
@@ -34,11 +34,12 @@ pub(super) struct Reloader {
     release: String,
     /// What is wrong with the file on the disk, if it is not the one that is in force.
     refused: Option<String>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Reloader {
     /// For the file that was read at the start.
-    pub(super) fn new(config: &Config, environment: &Environment) -> Self {
+    pub(super) fn new(config: &Config, environment: &Environment, standing: watch::Sender<Standing>) -> Self {
         Self {
             path: config.path.clone(),
             environment: environment.clone(),
@@ -47,6 +48,7 @@ impl Reloader {
             timetables: timetables(config),
             release: config.zones.release(),
             refused: None,
+            standing,
         }
     }
 
@@ -74,7 +76,7 @@ impl Reloader {
         }
     }
 
-    /// Takes over the file as it is now, or refuses it.
+    /// Takes over the file as it is now, or refuses it. The loop tells systemd that it is done with what comes of it.
     async fn reload(&mut self) -> Event {
         notify::reloading();
         let (path, environment) = (self.path.clone(), self.environment.clone());
@@ -86,17 +88,20 @@ impl Reloader {
                         "settings outside the schedules changed in the file: they take effect at the next start"
                     );
                 }
-                notify::ready(&format!("{} schedules", config.schedules.len()));
-                self.refused = None;
+                self.set_refused(None);
                 self.take_over(config)
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
-                notify::ready(&text);
-                self.refused = Some(text.clone());
+                self.set_refused(Some(text.clone()));
                 Event::ReloadRefused { text }
             }
         }
+    }
+
+    fn set_refused(&mut self, refused: Option<String>) {
+        self.refused.clone_from(&refused);
+        self.standing.send_modify(|standing| standing.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken
@@ -206,7 +211,7 @@ mod tests {
             write("schedules.toml", FILE.as_bytes());
             let environment = Environment::from_pairs([("TZDIR", folder.path().join("zones").to_str().unwrap())]);
             let config = Config::load(&folder.path().join("schedules.toml"), &environment).unwrap();
-            let reloader = Reloader::new(&config, &environment);
+            let reloader = Reloader::new(&config, &environment, watch::Sender::default());
             Self { folder, reloader }
         }
 
