@@ -334,6 +334,8 @@ impl EventLoop {
     /// Runs that are going are followed again by the next process.
     async fn stop(&mut self) -> Result<(), LoopError> {
         crash_point("in-stop");
+        notify::stopping();
+        self.standing.send_modify(|standing| standing.stopping = true);
         self.turn([Event::Stop]).await?;
         let grace = tokio::time::sleep(self.stop_grace);
         tokio::pin!(grace);

@@ -33,7 +33,7 @@ pub(super) fn reloading() {
 
 /// The daemon ends.
 pub(super) fn stopping() {
-    send(&[NotifyState::Stopping, NotifyState::Status("stopping in order")]);
+    send(&[NotifyState::Stopping]);
 }
 
 /// The daemon works.

@@ -107,11 +107,9 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
-        let telling = tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
+        tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
         tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
-        telling.abort();
-        notify::stopping();
         // It holds the history for as long as it lives, and what is held is not closed.
         pruning.abort();
         let _ = pruning.await;

@@ -30,6 +30,8 @@ pub(super) struct Standing {
     pub(super) refused: Option<String>,
     /// Why the latest start did not lead to a run, until one does.
     starts_fail: Option<String>,
+    /// It was told to end, and waits for the answers to starts that are out.
+    pub(super) stopping: bool,
 }
 
 impl Standing {
@@ -90,6 +92,9 @@ pub(super) async fn tell(mut standing: watch::Receiver<Standing>, mut stall: wat
 
 /// What is wrong comes first: it is what somebody looks for.
 fn line(standing: &Standing, stall: Option<&Stall>) -> String {
+    if standing.stopping {
+        return "stopping: the answers to starts that are out are waited for".to_owned();
+    }
     let stalled = stall.map(|stall| {
         format!("the history cannot be written since {}, nothing is started: {}", rfc3339(stall.since), stall.reason)
     });
@@ -143,5 +148,7 @@ mod tests {
         standing.refused = None;
         assert!(standing.note(&attempt_ended(AttemptOutcome::Started, None)));
         check(&standing, None, calm);
+        standing.stopping = true;
+        check(&standing, None, "stopping: the answers to starts that are out are waited for");
     }
 }

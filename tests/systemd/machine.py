@@ -185,7 +185,7 @@ class Machine:
     def run(self, command, check=True, stdin=""):
         """What a command printed inside, without the last line break."""
         ended = subprocess.run(
-            self.inside(command), input=stdin, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX
+            self.inside(command), input=stdin, capture_output=True, text=True, errors="replace", timeout=COMMAND_SECONDS_MAX
         )
         if check and ended.returncode:
             raise Failed(f"{command!r} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
