@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{audit, backfill, check, demo, doctor, exit, history, next, pause, run, sandbox, show, trigger};
+use super::{
+    audit, backfill, check, demo, doctor, exit, history, log::LogFormat, next, pause, run, sandbox, show, trigger,
+};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -68,6 +70,9 @@ pub struct Common {
     /// other commands at `warn`.
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// In which form to log [else $SKYCRON_LOG_FORMAT, auto]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// How data is printed.

@@ -9,8 +9,9 @@ pub mod log;
 mod notify;
 mod reload;
 mod service;
-mod standing;
+pub mod shield;
 pub mod signals;
+mod standing;
 pub mod timer;
 mod watchdog;
 

@@ -16,6 +16,7 @@ use crate::{
     daemon::{event_loop::Input, notify, signals::Asks, standing::Standing},
     engine::Event,
     schedule::Timetable,
+    words::EACH,
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
@@ -85,6 +86,7 @@ impl Reloader {
                 crash_point("in-reload");
                 if config.settings != self.settings {
                     tracing::warn!(
+                        target: EACH,
                         "settings outside the schedules changed in the file: they take effect at the next start"
                     );
                 }
@@ -175,7 +177,7 @@ fn refused(path: &Path, problems: &Problems) -> String {
         format!("{place}{}", problem.message)
     };
     for problem in errors() {
-        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
+        tracing::error!(target: EACH, file = %path.display(), hint = problem.hint, "{}", line(problem));
     }
     let first = errors().next().map(line).unwrap_or_default();
     format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())

@@ -129,7 +129,8 @@ mod tests {
     fn what_is_wrong_comes_first_and_goes_when_it_is_mended() {
         let at = parse_rfc3339("2026-12-24T00:00:00Z").unwrap();
         let mut standing = Standing { schedules: 2, open: 1, ..Standing::default() };
-        let check = |standing: &Standing, stall: Option<&Stall>, expected: &str| assert_eq!(line(standing, stall), expected);
+        let check =
+            |standing: &Standing, stall: Option<&Stall>, expected: &str| assert_eq!(line(standing, stall), expected);
         check(&standing, None, "nothing is due; 2 schedules, 1 open");
         standing.next = Some((ScheduleId::new("a").unwrap(), at));
         let calm = "next: a at 2026-12-24T00:00:00Z; 2 schedules, 1 open";

@@ -13,6 +13,7 @@ use crate::{
     daemon::{event_loop::Input, notify},
     history::WriterPulse,
     pulse::Pulse,
+    words::EACH,
 };
 
 /// Rounds in a watchdog's period: one that comes late leaves time for another.
@@ -58,6 +59,7 @@ impl Watchdog {
                 Round::Silent(who) => {
                     if silent != Some(who) {
                         tracing::error!(
+                            target: EACH,
                             watchdog_period = %humantime::format_duration(period),
                             "{who} does not answer; if that lasts, systemd ends this process and starts it again"
                         );
@@ -68,7 +70,7 @@ impl Watchdog {
                 }
                 Round::Alive => {
                     if let Some(who) = silent.take() {
-                        tracing::warn!("{who} answers again");
+                        tracing::warn!(target: EACH, "{who} answers again");
                     }
                 }
                 Round::Ending => {}

@@ -32,6 +32,7 @@ use crate::{
     crash_point::crash_point,
     engine::{Change, change::Ahead},
     pulse::Pulse,
+    words::EACH,
 };
 
 /// The pause before the first retry; it doubles up to [`RETRY_PAUSE_MAX`].
@@ -95,7 +96,9 @@ impl WriterPulse {
     #[must_use]
     pub fn ask(&self) -> bool {
         // Where the queue is full there is something to count.
-        self.sender.upgrade().is_some_and(|sender| !matches!(sender.try_send(Order::Probe), Err(TrySendError::Closed(_))))
+        self.sender
+            .upgrade()
+            .is_some_and(|sender| !matches!(sender.try_send(Order::Probe), Err(TrySendError::Closed(_))))
     }
 
     /// What the thread counts: orders taken, and tries to write while the disk is full.
@@ -371,13 +374,13 @@ impl Writer {
                 // Said again only where it is something else.
                 let another = stall.reason != reason;
                 if another {
-                    tracing::error!(since = rfc3339_millis(stall.since), hint, "the history still stands still: {reason}");
+                    tracing::error!(target: EACH, since = rfc3339_millis(stall.since), hint, "the history still stands still: {reason}");
                     stall.reason = reason;
                     stall.hint = hint;
                 }
                 return another;
             }
-            tracing::error!(hint, "the history stands still, nothing is started until it goes on: {reason}");
+            tracing::error!(target: EACH, hint, "the history stands still, nothing is started until it goes on: {reason}");
             *stall = Some(Stall { since: self.clock.now(), reason, hint, tries: 1 });
             true
         });
@@ -386,7 +389,7 @@ impl Writer {
     fn recovered(&self, changes: usize) {
         if let Some(stall) = self.shared.stall.send_replace(None) {
             let since = rfc3339_millis(stall.since);
-            tracing::warn!(since, changes, "the history goes on; what was waiting is written");
+            tracing::warn!(target: EACH, since, changes, "the history goes on; what was waiting is written");
         }
     }
 

@@ -14,6 +14,8 @@ mod cli_doctor;
 mod cli_failures;
 mod cli_next;
 mod cli_sandbox;
+mod daemon_log;
 mod daemon_reload;
+mod daemon_signals;
 mod example_file;
 mod templates;
