@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn the_same_failure_is_counted_until_its_window_ends() {
         let mut seen = Seen::default();
-        let mut passes =
+        let passes =
             |seen: &mut Seen, failure, at| seen.passes(failure, Level::WARN, format!("failure {failure}"), seconds(at));
         assert!(passes(&mut seen, 1, 0));
         assert_eq!(seen.next(seconds(1)), None, "nothing to wake up for");
