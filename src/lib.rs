@@ -48,6 +48,8 @@ pub mod skyvern;
 
 pub mod history;
 
+pub mod mirror;
+
 pub mod dispatch;
 
 pub mod sandbox;

@@ -21,6 +21,7 @@ mod api;
 mod bounds;
 mod history;
 mod key;
+mod mirror;
 mod options;
 mod pieces;
 mod policies;
@@ -45,7 +46,7 @@ use std::{
 pub use environment::Environment;
 pub use keys::tables;
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, Settings};
+pub use settings::{ApiKeySource, ApiSettings, HistorySettings, MirrorSettings, OnDrift, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};

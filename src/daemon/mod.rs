@@ -6,6 +6,7 @@ pub mod control;
 pub mod event_loop;
 mod file_watch;
 pub mod log;
+mod mirror;
 mod notify;
 mod reload;
 mod service;
@@ -15,4 +16,5 @@ mod standing;
 pub mod timer;
 mod watchdog;
 
+pub use mirror::{Applied, ApplyError, apply_mirror_alone};
 pub use service::{DaemonError, Setup, client_options, do_alone, serve};
