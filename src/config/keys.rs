@@ -142,7 +142,8 @@ mod tests {
         let tables = tables();
         for (other, name) in OTHER_NAMES {
             assert!(tables.iter().any(|(_, keys)| keys.contains(name)), "{name}");
-            assert!(!tables.iter().any(|(_, keys)| keys.contains(other)), "{other}");
+            // Another table may have a key of that name.
+            assert!(!tables.iter().any(|(_, keys)| keys.contains(name) && keys.contains(other)), "{other}");
         }
     }
 

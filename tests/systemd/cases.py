@@ -204,6 +204,26 @@ def bad_reload(it):
 
 
 @case
+def reload_by_the_drop_in(it):
+    version = int(re.search(r"systemd (\d+)", it.run("systemctl --version")).group(1))
+    if version < 253:
+        return print(f"systemd: reload_by_the_drop_in NOT RUN: systemd {version} does not know Type=notify-reload", flush=True)
+    it.fresh()
+    it.machine.write(f"{DROP_IN}/notify-reload.conf", (PROJECT / "systemd/notify-reload.conf").read_text())
+    it.run("systemctl daemon-reload")
+    expect(it.show("Type") == "notify-reload", "the drop-in is read")
+    it.start()
+    it.write_file(name="other")
+    it.run("systemctl reload skycron")
+    has(it.journal("-o cat"), "reloaded: other is new; main is gone", "the journal, once reload returns,")
+    it.write_file("[[schedule]]\n")
+    it.run("systemctl reload skycron")
+    has(it.journal("-o cat"), "reload_refused: ", "the journal, once reload returns,")
+    it.wait("the status", lambda: "is refused" in it.show("StatusText"))
+    expect(it.show("SubState") == "running" and it.show("NRestarts") == "0", "it goes on")
+
+
+@case
 def bad_file_at_the_start(it):
     it.fresh('[[schedule]]\nid = "broken"\n')
     it.run("systemctl start skycron", check=False)
@@ -305,9 +325,9 @@ def stopped_process(it):
 @case
 def idle_is_not_a_hang(it):
     it.fresh()
-    it.drop_in(WatchdogSec="2s")
+    it.drop_in(WatchdogSec="3s")
     it.start()
-    time.sleep(7)  # Nothing is waited for: that nothing happens for three periods is what is looked at.
+    time.sleep(10)  # Nothing is waited for: that nothing happens for three periods is what is looked at.
     expect(it.show("NRestarts") == "0" and it.show("SubState") == "running", "it is fed", it.journal())
     has_not(it.journal("-o cat"), "does not answer", "the journal")
 
@@ -333,7 +353,7 @@ def stop_while_a_start_is_out(it):
     it.fresh()
     it.sandbox("--run-time", "1s", "--faults", "'start:1=delay:4s'")
     # The watchdog goes on while it stops: a stop that takes longer than its period is no hang.
-    it.drop_in(WatchdogSec="2s")
+    it.drop_in(WatchdogSec="3s")
     it.start()
     waiting = subprocess.Popen(it.machine.inside(f"skycron --config {FILE} --state-dir {STATE} trigger main"))
     it.wait("the row", it.history)
