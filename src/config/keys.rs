@@ -84,7 +84,6 @@ const LATER: &[(&str, &str)] = &[
     ("", "http"),
     ("", "webhook"),
     ("", "notify"),
-    ("", "log"),
     ("defaults", "notify"),
     ("schedule", "notify"),
     ("schedule", "failover"),
@@ -195,7 +194,8 @@ mod tests {
         for (other, name) in OTHER_NAMES {
             assert!(is_key(name), "{name}");
             // A key of its own beside the one that is meant would never be taken for a slip.
-            let beside = |table: &Table| [*name, *other].iter().all(|word| table.keys.iter().any(|key| key.name == *word));
+            let beside =
+                |table: &Table| [*name, *other].iter().all(|word| table.keys.iter().any(|key| key.name == *word));
             assert!(!tables.iter().any(beside), "{other}");
         }
     }

@@ -55,6 +55,7 @@ fn schedule(scenario: &Scenario) -> Schedule {
     Schedule {
         id: ScheduleId::new("s").unwrap(),
         workflow_id: WorkflowId::new("wpid_1").unwrap(),
+        server_schedule_id: None,
         name: None,
         description: None,
         enabled: true,
