@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     config::{Config, Environment, Problem, Problems, Settings, Severity, ZoneSource},
     crash_point::crash_point,
-    daemon::{event_loop::Input, notify, signals::Asks},
+    daemon::{event_loop::Input, notify, signals::Asks, standing::Standing},
     engine::Event,
     schedule::{Schedule, Timetable},
+    words::EACH,
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
@@ -53,11 +54,12 @@ pub(super) struct Reloader {
     refused: Option<String>,
     /// For whoever shows it.
     in_force: watch::Sender<InForce>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Reloader {
     /// For the file that was read at the start.
-    pub(super) fn new(config: &Config, environment: &Environment) -> Self {
+    pub(super) fn new(config: &Config, environment: &Environment, standing: watch::Sender<Standing>) -> Self {
         let in_force = InForce {
             path: config.path.clone(),
             text: Arc::clone(&config.text),
@@ -75,6 +77,7 @@ impl Reloader {
             timetables: timetables(config),
             release: config.zones.release(),
             refused: None,
+            standing,
         }
     }
 
@@ -107,7 +110,7 @@ impl Reloader {
         }
     }
 
-    /// Takes over the file as it is now, or refuses it.
+    /// Takes over the file as it is now, or refuses it. The loop tells systemd that it is done with what comes of it.
     async fn reload(&mut self) -> Event {
         notify::reloading();
         let (path, environment) = (self.path.clone(), self.environment.clone());
@@ -117,22 +120,26 @@ impl Reloader {
                 let settings_changed = config.settings != self.settings;
                 if settings_changed {
                     tracing::warn!(
+                        target: EACH,
                         "settings outside the schedules changed in the file: they take effect at the next start"
                     );
                 }
-                notify::ready(&format!("{} schedules", config.schedules.len()));
-                self.refused = None;
+                self.set_refused(None);
                 self.in_force.send_modify(|in_force| in_force.settings_changed = settings_changed);
                 self.take_over(config)
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
-                notify::ready(&text);
-                self.refused = Some(text.clone());
-                self.in_force.send_modify(|in_force| in_force.refused = Some(text.clone()));
+                self.set_refused(Some(text.clone()));
                 Event::ReloadRefused { text }
             }
         }
+    }
+
+    fn set_refused(&mut self, refused: Option<String>) {
+        self.refused.clone_from(&refused);
+        self.standing.send_modify(|standing| standing.refused.clone_from(&refused));
+        self.in_force.send_modify(|in_force| in_force.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken
@@ -213,7 +220,7 @@ fn refused(path: &Path, problems: &Problems) -> String {
         format!("{place}{}", problem.message)
     };
     for problem in errors() {
-        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
+        tracing::error!(target: EACH, file = %path.display(), hint = problem.hint, "{}", line(problem));
     }
     let first = errors().next().map(line).unwrap_or_default();
     format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())
@@ -245,7 +252,7 @@ mod tests {
             write("schedules.toml", FILE.as_bytes());
             let environment = Environment::from_pairs([("TZDIR", folder.path().join("zones").to_str().unwrap())]);
             let config = Config::load(&folder.path().join("schedules.toml"), &environment).unwrap();
-            let reloader = Reloader::new(&config, &environment);
+            let reloader = Reloader::new(&config, &environment, watch::Sender::default());
             Self { folder, reloader }
         }
 

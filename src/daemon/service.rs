@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     clock::{Clock, delta},
@@ -19,6 +19,8 @@ use crate::{
         notify,
         reload::{InForce, Reloader},
         signals::{Asks, SignalStream},
+        standing,
+        watchdog::Watchdog,
     },
     dispatch::{Dispatcher, Patience},
     engine::{
@@ -102,17 +104,16 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
-        let reloader = Reloader::new(&setup.config, &setup.environment);
-        let in_force = reloader.in_force();
         let boot = parts.boot(setup);
-        let http = look_in(setup, &mut parts, in_force)?;
+        let reloader = Reloader::new(&setup.config, &setup.environment, parts.event_loop.standing());
+        let http = look_in(setup, &mut parts, reloader.in_force())?;
         let file = keep_current(setup, reloader, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
-        notify::ready(&format!("{} schedules", setup.config.schedules.len()));
+        tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
+        tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
-        notify::stopping();
         drop(http);
         // It holds the history for as long as it lives, and what is held is not closed.
         pruning.abort();
@@ -226,6 +227,10 @@ impl Parts {
         Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
+    fn watchdog(&self) -> Watchdog {
+        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
+    }
+
     /// The end, in order: the loop's last rows, then the database.
     async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
@@ -276,6 +281,17 @@ fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
             }
         })
         .collect()
+}
+
+/// Tells systemd that what is due is fired from now on, and that it goes on.
+async fn tell_ready(booted: oneshot::Receiver<()>, watchdog: Watchdog) {
+    if booted.await.is_ok() {
+        notify::ready();
+        if let Err(error) = watchdog.start() {
+            // It is not fed, then, and systemd starts the daemon again.
+            tracing::error!(%error, "the watchdog cannot be fed");
+        }
+    }
 }
 
 /// Hands the control socket's requests to the loop.
