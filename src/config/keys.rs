@@ -9,6 +9,7 @@ use super::{
     api::{RawApi, RawKeySource},
     file::RawFile,
     history::RawHistory,
+    http::RawHttp,
     mirror::RawMirror,
     policies::RawRetry,
     problem::{Code, Problem},
@@ -72,6 +73,7 @@ pub fn tables() -> Vec<Table> {
         Table::of::<RawApi>(),
         Table::of::<RawKeySource>(),
         Table::of::<RawHistory>(),
+        Table::of::<RawHttp>(),
         Table::of::<RawMirror>(),
         Table::of::<RawDefaults>(),
         Table::of::<RawSchedule>(),
@@ -81,7 +83,6 @@ pub fn tables() -> Vec<Table> {
 
 /// Tables and keys that belong to the plan and are not in this version: they are refused by name, never ignored.
 const LATER: &[(&str, &str)] = &[
-    ("", "http"),
     ("", "webhook"),
     ("", "notify"),
     ("defaults", "notify"),
