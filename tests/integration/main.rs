@@ -4,14 +4,17 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod daemon_rig;
+mod mirror_rig;
 mod support;
 
 mod calendar;
 mod cli_audit;
 mod cli_check;
+mod cli_check_mirror;
 mod cli_common;
 mod cli_doctor;
 mod cli_failures;
+mod cli_mirror;
 mod cli_next;
 mod cli_sandbox;
 mod daemon_reload;

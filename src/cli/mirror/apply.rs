@@ -56,7 +56,7 @@ pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliEr
         if results.is_empty() {
             context.output.line("nothing to do")?;
         }
-        show::rest(&plan, &mut context.output)?;
+        show::trouble(&plan, &mut context.output)?;
     } else {
         for blocked in &plan.blocked {
             context.output.object(&blocked.to_json())?;
