@@ -65,6 +65,7 @@
 pub mod clock;
 mod crash_point;
 pub mod ids;
+pub mod pulse;
 pub mod secret;
 mod words;
 

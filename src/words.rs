@@ -1,6 +1,6 @@
 //! A closed list of words that go into the file, the database or the JSON: an enum, its words, and the way back.
 //!
-//! One macro, so that no list can have a word in one direction only.
+//! One macro, so that no list can have a word in one direction only. Also the one word that is shared by who logs and the log.
 
 /// Makes an enum with `ALL`, `word()`, `meaning()`, `from_word()` and a `Display` that writes the word.
 macro_rules! words {
@@ -48,3 +48,6 @@ macro_rules! words {
 }
 
 pub(crate) use words;
+
+/// The target of lines of the log that are worth saying each time, however often: the log folds what repeats, and not these.
+pub(crate) const EACH: &str = "skycron::each";

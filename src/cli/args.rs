@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, completions, demo, doctor, exit, history, man, mirror, next, pause, run, sandbox, schema,
-    show, trigger,
+    audit, backfill, check, completions, demo, doctor, exit, history, log::LogFormat, man, mirror, next, pause, run,
+    sandbox, schema, show, trigger,
 };
 
 const ABOUT: &str =
@@ -71,6 +71,9 @@ pub struct Common {
     /// other commands at `warn`.
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// In which form to log [else $SKYCRON_LOG_FORMAT, auto]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// How data is printed.

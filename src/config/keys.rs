@@ -84,7 +84,6 @@ const LATER: &[(&str, &str)] = &[
     ("", "http"),
     ("", "webhook"),
     ("", "notify"),
-    ("", "log"),
     ("defaults", "notify"),
     ("schedule", "notify"),
     ("schedule", "failover"),

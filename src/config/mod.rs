@@ -167,8 +167,12 @@ fn read_text(path: &Path) -> Result<String, Problem> {
         }
     };
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
         return Err(unreadable("this is a folder".to_owned()).hint("name the file in it"));
+    }
+    if let Some(problem) = key::open_to_changes("the file, which says where the key is sent", path, &metadata) {
+        return Err(problem);
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -53,6 +53,7 @@ pub use world::{RunRecord, ServerSchedules};
 
 use crate::{
     clock::{Clock, SystemClock},
+    ids::WorkflowId,
     secret::Secret,
 };
 
@@ -227,6 +228,11 @@ impl Sandbox {
     /// Adds a workflow, or replaces the one with its id. `false`: there are too many.
     pub fn put_workflow(&self, workflow: SandboxWorkflow) -> bool {
         self.world.lock().put_workflow(workflow)
+    }
+
+    /// Deletes a workflow, and with it its schedules. Its runs stay.
+    pub fn delete_workflow(&self, id: &WorkflowId) {
+        self.world.lock().delete_workflow(id.as_str());
     }
 }
 

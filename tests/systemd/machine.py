@@ -103,6 +103,7 @@ def tree():
     kept.mkdir(parents=True, exist_ok=True)
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     name = release.get("VERSION_CODENAME", "bookworm").strip('"') if "debian" in release.get("ID", "") else "bookworm"
+    name = os.environ.get("SKYCRON_DEBIAN_RELEASE", name)
     place = kept / f"systemd-{name}"
     with open(kept / "systemd.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
