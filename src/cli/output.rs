@@ -226,7 +226,8 @@ const COLOR_BYTES_MAX: usize = 32;
 /// Whether a terminal may do something other than show this character: control characters of both kinds, and those that turn
 /// the direction of the text around, by which a line can be made to read as another.
 fn commands_terminal(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text without what commands a terminal. Line breaks and tabs stay, and where colours are wanted, so do they: the worst

@@ -5,7 +5,9 @@
 
 pub mod cron;
 pub mod definition;
+mod in_words;
 pub mod interval;
+pub mod phrase;
 pub mod policy;
 pub mod template;
 pub mod upcoming;

@@ -19,6 +19,7 @@
 
 pub(super) mod civil;
 mod error;
+pub(super) mod in_words;
 mod parse;
 mod piece;
 mod sets;
