@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{audit, backfill, check, demo, doctor, exit, history, next, pause, run, sandbox, show, trigger};
+use super::{audit, backfill, check, demo, doctor, exit, history, next, pause, run, sandbox, show, trigger, workflows};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -87,6 +87,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Read the file and list every problem in it; touches nothing
     Check(check::CheckArgs),
+    /// List the workflows of the key's organisation, and their parameters
+    Workflows(workflows::WorkflowsArgs),
     /// Show when schedules, or an expression, are due next
     Next(next::NextArgs),
     /// Show what happened

@@ -9,6 +9,7 @@ use clap::Parser;
 
 use crate::{clock::SystemClock, config::Environment};
 
+pub mod access;
 pub mod args;
 pub mod context;
 pub mod error;
@@ -17,11 +18,13 @@ pub mod instant;
 pub mod log;
 pub mod output;
 pub mod problems;
+pub mod progress;
 
 pub mod run;
 
 pub mod check;
 pub mod next;
+pub mod workflows;
 
 pub mod history;
 pub mod show;
@@ -61,6 +64,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, context),
         Command::Check(args) => check::run(&args, context),
+        Command::Workflows(args) => workflows::run(&args, context),
         Command::Next(args) => next::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Show(args) => show::run(&args, context),

@@ -28,6 +28,9 @@ const COUNT: usize = 10;
 /// How many are shown at most where `--until` is the bound.
 const COUNT_MAX: usize = 100_000;
 
+/// So many schedules are told in words; `check` tells more of them.
+const IN_WORDS_MAX: usize = 5;
+
 const AFTER_HELP: &str = "\
 An INSTANT is 2026-11-02T09:00:00-05:00, 2026-11-02 (midnight UTC), now, -7d or +2h. --until alone shows all until
 then, up to 100,000. Occurrences are shown at their own instant; jitter, which starts them a little later, is not.
@@ -90,8 +93,24 @@ pub fn run(args: &NextArgs, context: &mut Context) -> Result<Exit, CliError> {
     let count = args.count.unwrap_or(if until.is_some() { COUNT_MAX } else { COUNT });
     let occurrences = Merged::new(&timetables, after).take_while(|(at, _)| until.is_none_or(|until| *at <= until));
     let occurrences: Vec<_> = occurrences.take(count).collect();
+    if context.output.format() == Format::Text {
+        in_words(&timetables, &mut context.output)?;
+    }
     show(&occurrences, now, &mut context.output)?;
     Ok(Exit::Done)
+}
+
+/// When each of a few timetables is due, in words.
+fn in_words(timetables: &[Named], output: &mut Output) -> Result<(), CliError> {
+    if timetables.len() > IN_WORDS_MAX {
+        return Ok(());
+    }
+    for Named { schedule, timetable } in timetables {
+        let Some(words) = timetable.in_words() else { continue };
+        let name = schedule.as_ref().map_or_else(String::new, |schedule| format!("{schedule}: "));
+        output.line(format_args!("{name}{words} ({})", timetable.cadence_text()))?;
+    }
+    Ok(())
 }
 
 fn expression_timetable(expression: &str, zone: &str, context: &mut Context) -> Result<Named, CliError> {

@@ -8,6 +8,7 @@
 //! does not read the API key unless it is asked ([`ApiKeySource::resolve`]).
 
 pub mod environment;
+pub mod places;
 pub mod problem;
 pub mod settings;
 pub mod zones;
@@ -43,6 +44,7 @@ use std::{
 
 pub use environment::Environment;
 pub use keys::tables;
+pub use places::Places;
 pub use problem::{Code, Place, Problem, Problems, Severity};
 pub use settings::{ApiKeySource, ApiSettings, HistorySettings, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};

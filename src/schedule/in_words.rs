@@ -35,6 +35,18 @@ impl Timetable {
     }
 }
 
+impl Timetable {
+    /// What decides, as the file has it: the expression, or the keys that stand in its place.
+    #[must_use]
+    pub fn cadence_text(&self) -> String {
+        match self.cadence() {
+            Cadence::Cron { expression, .. } => expression.as_str().to_owned(),
+            Cadence::Interval { seconds, .. } => format!("interval_seconds = {seconds}"),
+            Cadence::Once { .. } => "run_at".to_owned(),
+        }
+    }
+}
+
 /// `2026-11-02 09:00` by the clocks of the zone.
 fn moment(zone: &Zone, at: DateTime<Utc>) -> String {
     let local = zone.to_local(at);

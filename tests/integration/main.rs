@@ -13,6 +13,7 @@ mod cli_common;
 mod cli_doctor;
 mod cli_failures;
 mod cli_next;
+mod cli_online;
 mod cli_sandbox;
 mod daemon_reload;
 mod example_file;

@@ -14,6 +14,8 @@ mod machine;
 mod server;
 mod state;
 
+pub(super) use server::CLOCKS_APART_SECONDS_MIN;
+
 use clap::Args;
 use serde_json::json;
 
