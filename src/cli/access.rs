@@ -44,17 +44,27 @@ impl AccessArgs {
         let mut table = "[api]\n".to_owned();
         if let Some(url) = &self.base_url {
             table.push_str(&format!("base_url = {}\n", toml::Value::from(url.as_str())));
-            // To type an address with http: is to allow it; `check` warns where the key would be seen.
-            if url.starts_with("http://") {
+            // To type an address with http: is to allow it; on this machine it needs no leave.
+            if url.starts_with("http://") && !is_of_this_machine(url) {
                 table.push_str("allow_plain_http = true\n");
             }
         }
         table.push_str(&match &self.api_key_file {
-            Some(path) => format!("api_key = {{ file = {} }}\n", toml::Value::from(path.to_string_lossy().as_ref())),
+            Some(path) => {
+                // The file's own paths are read from its folder, and it can be written anywhere.
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                format!("api_key = {{ file = {} }}\n", toml::Value::from(path.to_string_lossy().as_ref()))
+            }
             None => "api_key = { env = \"SKYVERN_API_KEY\" }\n".to_owned(),
         });
         table
     }
+}
+
+fn is_of_this_machine(url: &str) -> bool {
+    url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).is_some_and(|host| {
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
 }
 
 /// The settings of the file where there is one and nothing else is said, else of the options and the environment.

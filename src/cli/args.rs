@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{audit, backfill, check, demo, doctor, exit, history, next, pause, run, sandbox, show, trigger, workflows};
+use super::{
+    audit, backfill, check, demo, doctor, exit, history, init, next, pause, run, sandbox, show, trigger, workflows,
+};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -83,6 +85,8 @@ pub enum Format {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a file to begin with, made from the workflows of the key's organisation
+    Init(init::InitArgs),
     /// Run the daemon, in the foreground: start what is due, follow it, write everything down
     Run(run::RunArgs),
     /// Read the file and list every problem in it; touches nothing

@@ -20,6 +20,8 @@ pub mod output;
 pub mod problems;
 pub mod progress;
 
+pub mod init;
+
 pub mod run;
 
 pub mod check;
@@ -63,6 +65,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let context = &mut context;
     let result = match cli.command {
         Command::Run(args) => run::run(&args, context),
+        Command::Init(args) => init::run(&args, context),
         Command::Check(args) => check::run(&args, context),
         Command::Workflows(args) => workflows::run(&args, context),
         Command::Next(args) => next::run(&args, context),

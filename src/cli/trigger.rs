@@ -59,7 +59,11 @@ pub fn run(args: &TriggerArgs, context: &mut Context) -> Result<Exit, CliError> 
     Ok(exit_of(&row))
 }
 
-fn parameters(given: &[String]) -> Result<Map<String, Value>, CliError> {
+/// Parameters as they are typed: a value that reads as JSON is taken as such, any other as text.
+///
+/// # Errors
+/// One is not `KEY=VALUE`.
+pub(super) fn parameters(given: &[String]) -> Result<Map<String, Value>, CliError> {
     given
         .iter()
         .map(|pair| {

@@ -12,6 +12,7 @@ mod cli_check;
 mod cli_common;
 mod cli_doctor;
 mod cli_failures;
+mod cli_init;
 mod cli_next;
 mod cli_online;
 mod cli_sandbox;
