@@ -1,8 +1,10 @@
 //! `init` on the real binary: what it writes, what it refuses, and its questions in a terminal.
 
 use std::{
-    io::Write,
-    process::{Command, Stdio},
+    io::{Read, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use skycron::sandbox::Sandbox;
@@ -84,27 +86,81 @@ fn questions_in_a_terminal() {
     let server = server();
     let project = project(&server);
     let program = project.command();
-    let line = format!("{} init --base-url {}", program.get_program().to_string_lossy(), server.base_url());
+    // Raw from the beginning: what is typed while nobody reads is kept as it is.
+    let line = format!(
+        "stty raw -echo; exec {} init --base-url {}",
+        program.get_program().to_string_lossy(),
+        server.base_url()
+    );
     let mut terminal = Command::new("script");
     terminal.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
     terminal.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     terminal.env("TERM", "xterm").env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
     terminal.current_dir(program.get_current_dir().unwrap());
-    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut typed = child.stdin.take().unwrap();
-    // The first of the list; the zone that is proposed (the machine's, Kathmandu); a cadence that is not understood, then one
-    // that is, over what was proposed; yes; a value of the wrong type, then one of the right.
-    let clear = "\u{15}";
-    for answer in [" \r", "\r", &format!("{clear}now and then\r"), &format!("{clear}daily at noon\r"), "y\r", "x\r", "7\r"] {
-        typed.write_all(answer.as_bytes()).unwrap();
-        typed.flush().unwrap();
-    }
-    let ended = child.wait_with_output().unwrap();
-    drop(typed);
-    let shown = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert!(ended.status.success(), "{shown}");
-    for part in ["`now` is not understood", "At 12:00 every day, Kathmandu time", "`x` is no integer"] {
-        assert!(shown.contains(part), "{part:?} in\n{shown}");
-    }
+    let child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut person = Person::at(child);
+    // Over what is proposed: end of the line, and everything before it away.
+    let over = |text: &str| format!("{}{text}\r", "\u{7f}".repeat(30));
+    person.answers("Which workflows", " \r");
+    // The machine's, which is Kathmandu.
+    person.answers("Whose clocks", "\r");
+    person.answers("is Invoices", &over("now and then"));
+    person.answers("`now` is not understood", &over("daily at noon"));
+    person.answers("At 12:00 every day, Kathmandu time", "y\r");
+    person.answers("requires count (integer)", "x\r");
+    person.answers("`x` is no integer", "7\r");
+    person.ends();
     project.run(&["check", "--online"]).code(0).stdout_has("At 12:00 every day, Kathmandu time");
+}
+
+/// Longest wait for a question.
+const LOOKS_MAX: usize = 1_000;
+
+/// Somebody who reads before they type.
+struct Person {
+    child: Child,
+    typed: ChildStdin,
+    shown: Arc<Mutex<String>>,
+    read_to: usize,
+}
+
+impl Person {
+    fn at(mut child: Child) -> Self {
+        let (typed, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let shown = Arc::new(Mutex::new(String::new()));
+        let filled = Arc::clone(&shown);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count) = screen.read(&mut bytes)
+                && count > 0
+            {
+                filled.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        });
+        Self { child, typed, shown, read_to: 0 }
+    }
+
+    /// Types this once that is on the screen, with a prompt (`?`) behind it that waits for keys.
+    #[track_caller]
+    fn answers(&mut self, question: &str, keys: &str) {
+        for _ in 0..LOOKS_MAX {
+            let shown = self.shown.lock().unwrap().clone();
+            let found = shown[self.read_to..].find(question).map(|at| self.read_to + at);
+            if let Some(at) = found.filter(|at| question.ends_with(')') || shown[*at..].contains('?')) {
+                self.read_to = at + question.len();
+                self.typed.write_all(keys.as_bytes()).unwrap();
+                self.typed.flush().unwrap();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill().unwrap();
+        panic!("{question:?} was not asked:\n{}", self.shown.lock().unwrap());
+    }
+
+    #[track_caller]
+    fn ends(mut self) {
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{}", self.shown.lock().unwrap());
+    }
 }
