@@ -15,7 +15,7 @@ use crate::{
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
         notify,
-        reload::{Reloader, shared},
+        reload::Reloader,
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
@@ -216,7 +216,7 @@ impl Parts {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former, ahead }
+        Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -250,7 +250,7 @@ pub fn client_options(api: &ApiSettings, api_key: Secret) -> ClientOptions {
 
 /// When the schedules that the file changed or dropped while nothing ran were due.
 fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
-    let current: BTreeMap<&ScheduleId, &Schedule> =
+    let current: BTreeMap<&ScheduleId, &Arc<Schedule>> =
         setup.config.schedules.iter().map(|schedule| (&schedule.id, schedule)).collect();
     let changed = memory.schedules.iter().filter(|known| {
         current
