@@ -13,7 +13,7 @@ use crate::{
         access, context::Context, doctor::CLOCKS_APART_SECONDS_MIN, error::CliError, exit::Exit, progress::Progress,
     },
     clock::Clock,
-    config::{Code, Config, Place, Places, Problem},
+    config::{Code, Config, Places, Problem},
     ids::WorkflowId,
     schedule::{Schedule, template::is_template},
     skyvern::{ApiErrorKind, BrowserState, Client, Workflow},
@@ -53,43 +53,65 @@ pub(in crate::cli) fn look(config: &Config, context: &mut Context) -> Result<Loo
         progress.step(&mut context.output);
     }
     let mut problems: Vec<Problem> = ahead.and_then(clocks).into_iter().collect();
-    let places = Places::of(config);
-    for (number, schedule) in config.schedules.iter().enumerate() {
-        let mut add = |place: Option<Place>, problem: Problem| {
-            let problem = Problem { place, schedule: Some(schedule.id.as_str().into()), ..problem };
-            // What is not due starts nothing that could fail.
-            problems.push(if schedule.enabled { problem } else { problem.warning() });
-        };
-        match answers.get(&Subject::Workflow(schedule.workflow_id.clone())) {
-            Some(Told::Workflow(Some(workflow))) => {
-                for (path, part, problem) in parameters(schedule, workflow) {
-                    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                    let place = match part {
-                        Part::Key => places.key(number, &path),
-                        Part::Value => places.value(number, &path),
-                    };
-                    add(place, problem);
-                }
-            }
-            Some(Told::Workflow(None)) => {
-                let id = &schedule.workflow_id;
-                let message =
-                    format!("the server has no workflow {id}: it was deleted, or belongs to another organisation");
-                let problem =
-                    Problem::error(Code::NoWorkflow, message).hint("`skycron workflows` lists those of this key");
-                add(places.value(number, &["workflow_id"]), problem);
-            }
-            _ => {}
-        }
-        for (option, subject) in browsers(schedule) {
-            if let Some(Told::Browser(state)) = answers.get(&subject)
-                && let Some(problem) = browser(option, &subject, state)
-            {
-                add(places.value(number, &[option]), problem);
-            }
-        }
+    let found: Vec<Found> = config
+        .schedules
+        .iter()
+        .enumerate()
+        .flat_map(|(number, schedule)| of_schedule(number, schedule, &answers))
+        .collect();
+    // The text is only read again where there is something to point at.
+    let places = (!found.is_empty()).then(|| Places::of(config));
+    for Found { number, path, part, problem } in found {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let place = places.as_ref().and_then(|places| match part {
+            Part::Key => places.key(number, &path),
+            Part::Value => places.value(number, &path),
+        });
+        problems.push(Problem { place, ..problem });
     }
     Ok(Looked { server, problems })
+}
+
+/// A problem, and where it is: the number of the schedule, and the path of the key in it.
+struct Found {
+    number: usize,
+    path: Vec<String>,
+    part: Part,
+    problem: Problem,
+}
+
+/// Everything that the answers say about one schedule.
+fn of_schedule(number: usize, schedule: &Schedule, answers: &BTreeMap<Subject, Told>) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut add = |path: Vec<String>, part: Part, problem: Problem| {
+        let problem = Problem { schedule: Some(schedule.id.as_str().into()), ..problem };
+        // What is not due starts nothing that could fail.
+        let problem = if schedule.enabled { problem } else { problem.warning() };
+        found.push(Found { number, path, part, problem });
+    };
+    match answers.get(&Subject::Workflow(schedule.workflow_id.clone())) {
+        Some(Told::Workflow(Some(workflow))) => {
+            for (path, part, problem) in parameters(schedule, workflow) {
+                add(path, part, problem);
+            }
+        }
+        Some(Told::Workflow(None)) => {
+            let id = &schedule.workflow_id;
+            let message =
+                format!("the server has no workflow {id}: it was deleted, or belongs to another organisation");
+            let problem = Problem::error(Code::NoWorkflow, message).hint("`skycron workflows` lists those of this key");
+            add(vec!["workflow_id".to_owned()], Part::Value, problem);
+        }
+        _ => {}
+    }
+    for (option, subject) in browsers(schedule) {
+        if let Some(Told::Browser(state)) = answers.get(&subject)
+            && let Some(problem) = browser(option, &subject, state)
+        {
+            add(vec![option.to_owned()], Part::Value, problem);
+        }
+    }
+    found
 }
 
 /// The server's name and version, whether it takes the key, and how far its clock is ahead.
@@ -132,7 +154,7 @@ fn subjects(config: &Config) -> std::collections::BTreeSet<Subject> {
         let browsers: Vec<Subject> = browsers(schedule).into_iter().map(|(_, subject)| subject).collect();
         std::iter::once(Subject::Workflow(schedule.workflow_id.clone())).chain(browsers)
     };
-    config.schedules.iter().flat_map(of).collect()
+    config.schedules.iter().map(AsRef::as_ref).flat_map(of).collect()
 }
 
 /// The browsers that a schedule names, with the keys that name them.
