@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, demo, doctor, exit, history, init, next, pause, run, sandbox, show, trigger, workflows,
+    audit, backfill, check, demo, doctor, exit, history, init, next, pause, run, sandbox, show, trigger, why, workflows,
 };
 
 const ABOUT: &str =
@@ -99,6 +99,8 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Show everything about one occurrence or run
     Show(show::ShowArgs),
+    /// Tell why a schedule did or did not run at an instant, and what to do
+    Why(why::WhyArgs),
     /// Start a schedule's workflow now; it is recorded as manual
     Trigger(trigger::TriggerArgs),
     /// Start occurrences of the past, once each

@@ -93,7 +93,7 @@ pub fn run(args: &AuditArgs, context: &mut Context) -> Result<Exit, CliError> {
 }
 
 /// The rules that the file asks for, where there is a file; else the newer of the two sources.
-fn zones(context: &Context) -> Arc<ZoneSource> {
+pub(super) fn zones(context: &Context) -> Arc<ZoneSource> {
     let config = context.config_path().ok().and_then(|path| Config::load(&path, &context.environment).ok());
     config.map_or_else(
         || Arc::new(ZoneSource::newer(context.environment.path("TZDIR").as_deref())),

@@ -30,6 +30,7 @@ pub mod workflows;
 
 pub mod history;
 pub mod show;
+pub mod why;
 
 mod request;
 pub mod trigger;
@@ -71,6 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Next(args) => next::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Show(args) => show::run(&args, context),
+        Command::Why(args) => why::run(&args, context),
         Command::Trigger(args) => trigger::run(&args, context),
         Command::Backfill(args) => backfill::run(&args, context),
         Command::Pause(args) => pause::pause(&args, context),
