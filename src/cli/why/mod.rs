@@ -107,14 +107,17 @@ fn daemon_runs(state_dir: &Path) -> bool {
     lock::holder(state_dir).is_some()
 }
 
+/// When it is due, and whether it is enabled.
+type Rule = (Timetable, bool);
+
 /// A schedule as the history or the file knows it.
 struct Known {
     id: ScheduleId,
     row: Option<ScheduleRow>,
     /// Each with what it says, where that can be computed; oldest first.
-    definitions: Vec<(DateTime<Utc>, Option<(Timetable, bool)>)>,
+    definitions: Vec<(DateTime<Utc>, Option<Rule>)>,
     /// What the file says, for a schedule that no daemon has seen.
-    file: Option<(Timetable, bool)>,
+    file: Option<Rule>,
 }
 
 impl Known {
@@ -176,7 +179,7 @@ impl Known {
     /// The first occurrence from an instant on and before another, by what was in force.
     fn first_due(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let rules = self.definitions.iter().filter_map(|(_, rule)| rule.as_ref()).chain(&self.file);
-        let first = |(timetable, _): &(Timetable, bool)| {
+        let first = |(timetable, _): &Rule| {
             timetable.between(from - TimeDelta::seconds(1), until - TimeDelta::seconds(1)).find(|at| {
                 matches!(self.in_force(*at, *at), InForce::Rule { timetable, .. } if timetable.why_not(*at).is_none())
             })
@@ -185,7 +188,7 @@ impl Known {
     }
 
     fn in_force(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> InForce {
-        let rule = |(timetable, enabled): &(Timetable, bool), since| InForce::Rule {
+        let rule = |(timetable, enabled): &Rule, since| InForce::Rule {
             timetable: timetable.clone(),
             enabled: *enabled,
             since,
@@ -276,7 +279,7 @@ struct Near {
     status: Option<Status>,
 }
 
-fn rule(definition: &DefinitionRow, zones: &ZoneSource) -> Option<(Timetable, bool)> {
+fn rule(definition: &DefinitionRow, zones: &ZoneSource) -> Option<Rule> {
     let when = definition.definition.as_ref()?;
     let timetable = Timetable::from_definition(when, |name| zones.zone(name).ok()).ok()?;
     Some((timetable, when.enabled))
@@ -307,7 +310,7 @@ fn show(
             "occurrence": row.map(|row| row.occurrence.to_string()),
             "status": row.map(|row| row.status.word()),
             "reason": row.and_then(|row| row.reason.clone()),
-            "run_id": row.and_then(|row| row.run_id.as_ref()).map(|run| run.as_str()),
+            "run_id": row.and_then(|row| row.run_id.as_ref()).map(crate::ids::RunId::as_str),
             "failure_reason": row.and_then(|row| row.failure_reason.clone()),
             "app_url": facts.app_url,
             "before": near(before),
