@@ -10,6 +10,7 @@ use super::{
     bounds::duration,
     history::{self, RawHistory},
     kinds::Nested,
+    mirror::{self, RawMirror},
     pieces,
     policies::{self, PolicySet},
     problem::{Code, Problem},
@@ -36,6 +37,7 @@ shape! {
         reload_on_change: bool,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
+        mirror: Nested<RawMirror>,
         secrets: RawSecrets,
         defaults: Nested<RawDefaults>,
         schedule: Schedules,
@@ -99,7 +101,7 @@ fn in_pieces(path: &Path, environment: &Environment, text: &str) -> Option<Check
     let mut reading = Reading::new(text);
     let head = parse(&text[pieces.head], &mut reading);
     let checked = check(path, environment, &head, &mut reading, |rules, base, reading| {
-        let mut seen = Seen::with_capacity(pieces.schedules.len());
+        let mut seen = Seen::default();
         let mut schedules = Vec::with_capacity(pieces.schedules.len());
         for piece in pieces.schedules {
             let tree = parse(&text[piece.clone()], reading);
@@ -149,7 +151,8 @@ fn check(
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
     // Templates are tried out with a stand-in for every secret: what is in them is not read here.
     reading.secrets = settings.secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
-    let (schedules, places) = schedules(&mut rules, &base, reading).into_iter().unzip();
+    let (schedules, places): (Vec<_>, Vec<_>) = schedules(&mut rules, &base, reading).into_iter().unzip();
+    mirror::check_needed(&settings.mirror, &schedules, &places, reading);
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }
 }
@@ -164,7 +167,7 @@ fn schedules(
         let problem = Problem::error(Code::Surprise, "the file has no schedules").hint("add a [[schedule]]").warning();
         reading.add(&(0..0), problem);
     }
-    schedules_of(tree, base, rules, &mut Seen::new(), reading)
+    schedules_of(tree, base, rules, &mut Seen::default(), reading)
 }
 
 /// The schedules of a tree, each with its place in the text that it was made from.
@@ -205,6 +208,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         history: match &raw.history {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
+        },
+        mirror: match &raw.mirror {
+            Some(at) => mirror::check(&at.value.0, reading),
+            None => mirror::check(&RawMirror::default(), reading),
         },
         secrets: secrets::check(raw.secrets.as_ref(), path, reading),
     }

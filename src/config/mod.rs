@@ -22,6 +22,7 @@ mod api;
 mod bounds;
 mod history;
 mod key;
+mod mirror;
 mod options;
 mod pieces;
 mod policies;
@@ -47,7 +48,7 @@ pub use environment::Environment;
 pub use keys::tables;
 pub use places::Places;
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, Settings};
+pub use settings::{ApiKeySource, ApiSettings, HistorySettings, MirrorSettings, OnDrift, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};

@@ -188,6 +188,8 @@ impl Model {
             | Change::AttemptEnded { at, .. }
             | Change::RunReported { at, .. }
             | Change::Paused { at, .. }
+            | Change::Mirrored { at, .. }
+            | Change::Unmirrored { at, .. }
             | Change::Noted { at, .. } => *at,
         };
         let stepped = matches!(&change, Change::Noted { kind: NoteKind::ClockStepped, .. });
