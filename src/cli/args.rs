@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, demo, doctor, exit, history, init, mirror, next, pause, run, sandbox, show, trigger, why,
-    workflows,
+    audit, backfill, check, demo, doctor, exit, history, init, mirror, next, pause, run, sandbox, show, status,
+    trigger, why, workflows,
 };
 
 const ABOUT: &str =
@@ -96,6 +96,8 @@ pub enum Command {
     Workflows(workflows::WorkflowsArgs),
     /// Show when schedules, or an expression, are due next
     Next(next::NextArgs),
+    /// Show on one screen how it stands: daemon, file, API, what runs, what is next, what failed
+    Status(status::StatusArgs),
     /// Show what happened
     History(history::HistoryArgs),
     /// Show everything about one occurrence or run

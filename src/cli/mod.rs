@@ -42,6 +42,7 @@ pub mod mirror;
 
 pub mod audit;
 pub mod doctor;
+pub mod status;
 
 pub mod demo;
 pub mod sandbox;
@@ -81,6 +82,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Resume(args) => pause::resume(&args, context),
         Command::Mirror(args) => mirror::run(&args, context),
         Command::Audit(args) => audit::run(&args, context),
+        Command::Status(args) => status::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),

@@ -91,8 +91,8 @@ pub fn run(args: &NextArgs, context: &mut Context) -> Result<Exit, CliError> {
         }
     };
     let count = args.count.unwrap_or(if until.is_some() { COUNT_MAX } else { COUNT });
-    let occurrences = Merged::new(&timetables, after).take_while(|(at, _)| until.is_none_or(|until| *at <= until));
-    let occurrences: Vec<_> = occurrences.take(count).collect();
+    let occurrences = Merged::new(&timetables, after).take_while(|(at, ..)| until.is_none_or(|until| *at <= until));
+    let occurrences: Vec<_> = occurrences.take(count).map(|(at, named, _)| (at, named)).collect();
     if context.output.format() == Format::Text {
         in_words(&timetables, &mut context.output)?;
     }
@@ -139,6 +139,15 @@ fn file_timetables(config: &Config, names: &[String], output: &mut Output) -> Re
     Ok(enabled.into_iter().map(named).collect())
 }
 
+/// The next occurrences of the enabled schedules of a file, in the order of time.
+pub(super) fn upcoming(config: &Config, after: DateTime<Utc>, count: usize) -> Vec<(DateTime<Utc>, &Schedule)> {
+    let enabled: Vec<&Schedule> =
+        config.schedules.iter().map(AsRef::as_ref).filter(|schedule: &&Schedule| schedule.enabled).collect();
+    let named: Vec<Named> =
+        enabled.iter().map(|schedule| Named { schedule: None, timetable: schedule.timetable.clone() }).collect();
+    Merged::new(&named, after).take(count).filter_map(|(at, _, index)| Some((at, *enabled.get(index)?))).collect()
+}
+
 /// The schedule of this name, or an error with the one that was probably meant.
 ///
 /// # Errors
@@ -167,7 +176,7 @@ impl<'a> Merged<'a> {
 }
 
 impl<'a> Iterator for Merged<'a> {
-    type Item = (DateTime<Utc>, &'a Named);
+    type Item = (DateTime<Utc>, &'a Named, usize);
 
     fn next(&mut self) -> Option<Self::Item> {
         let Reverse((at, index)) = self.heads.pop()?;
@@ -175,7 +184,7 @@ impl<'a> Iterator for Merged<'a> {
         if let Some(next) = named.timetable.next_after(at) {
             self.heads.push(Reverse((next, index)));
         }
-        Some((at, named))
+        Some((at, named, index))
     }
 }
 

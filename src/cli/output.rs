@@ -143,6 +143,21 @@ impl Output {
         writeln!(self.data, "{text}").map_err(CliError::writing)
     }
 
+    /// Begins a new picture over the one before: where data goes to a terminal, its screen is cleared; else a line is left
+    /// empty between the two.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; a reader that has gone is marked as such.
+    pub fn new_picture(&mut self, is_first: bool) -> Result<(), CliError> {
+        let text = match (self.data_look.terminal, is_first) {
+            // To the upper left corner, and everything below it away; nothing that scrolled off is touched.
+            (true, _) => "\u{1b}[H\u{1b}[2J",
+            (false, true) => "",
+            (false, false) => "\n",
+        };
+        write!(self.data, "{text}").map_err(CliError::writing)
+    }
+
     /// One object of data, as a line of JSON.
     ///
     /// # Errors

@@ -128,6 +128,13 @@ impl Client {
         &self.inner.base_url
     }
 
+    /// How long ago the server was last heard of, on any call, and what was wrong with its answer or the lack of one; `None`:
+    /// never.
+    #[must_use]
+    pub fn heard(&self) -> Option<(Duration, Option<String>)> {
+        self.inner.transport.heard()
+    }
+
     /// The key, for taking it out of texts.
     pub(super) fn key(&self) -> &Secret {
         &self.inner.api_key

@@ -16,6 +16,7 @@ mod cli_init;
 mod cli_next;
 mod cli_online;
 mod cli_sandbox;
+mod cli_status;
 mod cli_why;
 mod daemon_reload;
 mod example_file;
