@@ -1,16 +1,24 @@
 //! How far something is that takes long: a bar where there is a terminal, a line now and then where there is none, nothing for
 //! programs. On standard error, since it is talk.
 
-use std::time::Duration;
+use std::{
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{args::Format, output::Output};
+use crate::clock::Stopwatch;
 
-/// Lines that are written at most where there is no terminal.
-const LINES_MAX: u64 = 10;
+/// Where there is no terminal, a line is written this often; what is done before needs none.
+const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Between two turns of the sign that something goes on, where it cannot be told how far.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Between two looks at something that goes on elsewhere.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How far it is.
 pub struct Progress {
@@ -20,7 +28,8 @@ pub struct Progress {
     what: String,
     total: Option<u64>,
     done: u64,
-    told: u64,
+    /// Since the last line.
+    told: Stopwatch,
 }
 
 impl Progress {
@@ -58,7 +67,7 @@ impl Progress {
         if total.is_none() && shown {
             bar.enable_steady_tick(TICK);
         }
-        Self { bar, terminal: look.terminal, quiet, what: what.to_owned(), total, done: 0, told: 0 }
+        Self { bar, terminal: look.terminal, quiet, what: what.to_owned(), total, done: 0, told: Stopwatch::start() }
     }
 
     /// So many are done.
@@ -68,10 +77,11 @@ impl Progress {
         if self.terminal || self.quiet {
             return;
         }
-        let Some(total) = self.total.filter(|total| *total > 0) else { return };
         // The end is told by what the command prints.
-        if done < total && done / (total.div_ceil(LINES_MAX)) > self.told {
-            self.told = done / (total.div_ceil(LINES_MAX));
+        if let Some(total) = self.total.filter(|total| done < *total)
+            && self.told.elapsed() >= LINE_EVERY
+        {
+            self.told = Stopwatch::start();
             output.note(format_args!("{done} of {total} {}", self.what));
         }
     }
@@ -79,18 +89,6 @@ impl Progress {
     /// One more is done.
     pub fn step(&mut self, output: &mut Output) {
         self.set(self.done + 1, output);
-    }
-
-    /// What goes on; where there is no terminal, a line when it changes.
-    pub fn say(&mut self, what: &str, output: &mut Output) {
-        if self.what == what {
-            return;
-        }
-        self.what = what.to_owned();
-        self.bar.set_message(self.what.clone());
-        if !self.terminal && !self.quiet {
-            output.note(what);
-        }
     }
 }
 
@@ -103,4 +101,45 @@ impl Drop for Progress {
 
 fn target(shown: bool) -> ProgressDrawTarget {
     if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+}
+
+/// A progress that is kept current by looking, while the command waits for something else. It ends with this.
+pub struct Watched {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watched {
+    /// Looks every now and then at how many are done; `None`: it cannot be seen now. `output` is the looker's own: the
+    /// command goes on with its.
+    #[must_use]
+    pub fn start(
+        total: u64,
+        what: &str,
+        mut output: Output,
+        mut done: impl FnMut() -> Option<u64> + Send + 'static,
+    ) -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let what = what.to_owned();
+        let look = move || {
+            let mut progress = Progress::of(total, &what, &output);
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
+                if let Some(done) = done() {
+                    progress.set(done, &mut output);
+                }
+            }
+        };
+        // Without a thread to spare there is no progress to be seen, and that is all.
+        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(look).ok();
+        Self { stop: Some(stop), thread }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }

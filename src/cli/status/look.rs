@@ -1,6 +1,6 @@
 //! What `status` sees: the daemon's answer, the history, and the file. It prints nothing.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{collections::HashSet, io, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -136,12 +136,12 @@ pub(super) fn look(context: &mut Context, online: bool) -> Result<Seen, CliError
         seen.running = running(reader, now)?;
         let known = reader.schedules().map_err(history_error)?;
         // One that was only ever started by hand has no timetable in the history, and is in the file.
-        let in_file = |id: &ScheduleId| config.as_ref().is_some_and(|config| config.schedule(id.as_str()).is_ok());
-        let gone = |row: &HistoryRow| {
-            known.iter().any(|known| known.id == row.schedule && known.gone) && !in_file(&row.schedule)
-        };
+        let in_file: HashSet<&ScheduleId> =
+            config.iter().flat_map(|config| config.schedules.iter().map(|schedule| &schedule.id)).collect();
+        let gone: HashSet<&ScheduleId> =
+            known.iter().filter(|known| known.gone && !in_file.contains(&known.id)).map(|known| &known.id).collect();
         seen.failed = reader.last_runs().map_err(history_error)?;
-        seen.failed.retain(|row| !row.status.is_good() && !gone(row));
+        seen.failed.retain(|row| !row.status.is_good() && !gone.contains(&row.schedule));
         seen.failed.sort_by_key(|row| std::cmp::Reverse(row.scheduled_for));
         seen.paused = known.into_iter().filter(|schedule| schedule.pause.is_some() && !schedule.gone).collect();
     }

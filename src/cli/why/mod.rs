@@ -141,7 +141,12 @@ impl Known {
             (Some(row), Some(reader)) => reader.definitions(&row.id).map_err(history_error)?,
             _ => Vec::new(),
         };
-        let definitions = definitions.iter().map(|definition| (definition.at, rule(definition, zones))).collect();
+        let mut definitions: Vec<_> =
+            definitions.iter().map(|definition| (definition.at, rule(definition, zones))).collect();
+        // One that was only ever started by hand: the file says when it is due.
+        if of_file.is_some() && definitions.iter().all(|(_, rule)| rule.is_none()) {
+            definitions.clear();
+        }
         let file = of_file.map(|schedule| (schedule.timetable.clone(), schedule.enabled));
         Ok(Self { id, row, definitions, file })
     }
