@@ -1,15 +1,8 @@
 //! `init` on the real binary: what it writes, what it refuses, and its questions in a terminal.
 
-use std::{
-    io::{Read, Write},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
 use skycron::sandbox::Sandbox;
 
-use crate::{cli_online::server, support::Project};
+use crate::{cli_online::server, support::Project, terminal::Person};
 
 fn project(server: &Sandbox) -> Project {
     Project::new().variable("SKYVERN_API_KEY", server.key().expose())
@@ -80,25 +73,12 @@ fn what_is_missing_or_wrong_writes_nothing() {
     assert!(project.names().is_empty());
 }
 
-/// In a terminal of `script`, which hands on what is typed.
 #[test]
 fn questions_in_a_terminal() {
     let server = server();
     let project = project(&server);
-    let program = project.command();
-    // Raw from the beginning: what is typed while nobody reads is kept as it is.
-    let line = format!(
-        "stty raw -echo; exec {} init --base-url {}",
-        program.get_program().to_string_lossy(),
-        server.base_url()
-    );
-    let mut terminal = Command::new("script");
-    terminal.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
-    terminal.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    terminal.env("TERM", "xterm").env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh");
-    terminal.current_dir(program.get_current_dir().unwrap());
-    let child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut person = Person::at(child);
+    let url = server.base_url();
+    let mut person = Person::at(&project, &["init", "--base-url", &url]);
     // Over what is proposed: end of the line, and everything before it away.
     let over = |text: &str| format!("{}{text}\r", "\u{7f}".repeat(30));
     person.answers("Which workflows", " \r");
@@ -111,56 +91,4 @@ fn questions_in_a_terminal() {
     person.answers("`x` is no integer", "7\r");
     person.ends();
     project.run(&["check", "--online"]).code(0).stdout_has("At 12:00 every day, Kathmandu time");
-}
-
-/// Longest wait for a question.
-const LOOKS_MAX: usize = 1_000;
-
-/// Somebody who reads before they type.
-struct Person {
-    child: Child,
-    typed: ChildStdin,
-    shown: Arc<Mutex<String>>,
-    read_to: usize,
-}
-
-impl Person {
-    fn at(mut child: Child) -> Self {
-        let (typed, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let shown = Arc::new(Mutex::new(String::new()));
-        let filled = Arc::clone(&shown);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count) = screen.read(&mut bytes)
-                && count > 0
-            {
-                filled.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
-            }
-        });
-        Self { child, typed, shown, read_to: 0 }
-    }
-
-    /// Types this once that is on the screen, with a prompt (`?`) behind it that waits for keys.
-    #[track_caller]
-    fn answers(&mut self, question: &str, keys: &str) {
-        for _ in 0..LOOKS_MAX {
-            let shown = self.shown.lock().unwrap().clone();
-            let found = shown[self.read_to..].find(question).map(|at| self.read_to + at);
-            if let Some(at) = found.filter(|at| question.ends_with(')') || shown[*at..].contains('?')) {
-                self.read_to = at + question.len();
-                self.typed.write_all(keys.as_bytes()).unwrap();
-                self.typed.flush().unwrap();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self.child.kill().unwrap();
-        panic!("{question:?} was not asked:\n{}", self.shown.lock().unwrap());
-    }
-
-    #[track_caller]
-    fn ends(mut self) {
-        let ended = self.child.wait().unwrap();
-        assert!(ended.success(), "{}", self.shown.lock().unwrap());
-    }
 }

@@ -12,7 +12,10 @@ use skycron::{
     secret::Secret,
 };
 
-use crate::{daemon_rig::Daemon, support::Project};
+use crate::{daemon_rig::Daemon, support::Project, terminal::Person};
+
+/// Longest wait for what takes milliseconds on a machine with nothing else to do: so many looks, each a process.
+const LOOKS_MAX: usize = 300;
 
 const SCHEDULES: &str = r#"
 [[schedule]]
@@ -64,7 +67,9 @@ fn without_a_daemon_it_says_so() {
 fn a_daemon_at_work() {
     let (server, project) = at_work();
     let daemon = Daemon::start(&project);
-    let seen = status(&project, &[]);
+    // The log is ahead of the history.
+    let known = |seen: &Value| seen["file"]["current"].is_boolean();
+    let seen = (0..LOOKS_MAX).map(|_| status(&project, &[])).find(known).expect("the start is in the history");
     assert_eq!((&seen["daemon"]["running"], &seen["daemon"]["schedules"]), (&Value::Bool(true), &2.into()), "{seen:#}");
     assert_eq!((&seen["api"]["reachable"], &seen["file"]["current"]), (&Value::Null, &Value::Bool(true)), "{seen:#}");
     assert!(seen["daemon"]["since"].as_str().unwrap().ends_with('Z'), "{seen:#}");
@@ -134,4 +139,21 @@ fn it_is_kept_current() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(first < second, "{first} {second}");
+}
+
+/// What takes long shows that it goes on, and leaves no trace; without a terminal it is silent.
+#[test]
+fn waiting_is_shown_in_a_terminal() {
+    let behaviour = Behaviour { run_time: Duration::from_secs(2), ..Behaviour::default() };
+    let server = Sandbox::start(SandboxOptions { behaviour, ..SandboxOptions::default() }).unwrap();
+    let api = format!("[api]\nbase_url = {:?}\npoll_interval = \"1s\"\n", server.base_url());
+    let project = Project::with_file(&(api + SCHEDULES)).variable("SKYVERN_API_KEY", server.key().expose());
+    let trigger = ["trigger", "yearly", "--state-dir", "state", "--wait"];
+    let shown = Person::at(&project, &trigger).ends();
+    assert!(shown.contains("yearly: waiting for the end of its run"), "{shown}");
+    assert!(shown.contains("completed"), "{shown}");
+    project.run(&trigger).code(0).stderr_is("").stdout_has("completed");
+    let backfill = ["backfill", "yearly", "--state-dir", "state", "--from", "2024-12-31", "--to", "2025-01-02"];
+    let shown = Person::at(&project, &backfill).ends();
+    assert!(shown.contains("0/1 occurrences over"), "{shown}");
 }

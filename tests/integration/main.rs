@@ -5,6 +5,7 @@
 
 mod daemon_rig;
 mod support;
+mod terminal;
 
 mod calendar;
 mod cli_audit;
