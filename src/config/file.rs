@@ -47,7 +47,7 @@ shape! {
         api: Nested<RawApi>,
         /// How much of the past is kept.
         history: Nested<RawHistory>,
-        /// Where the status is served.
+        /// Whether all is well, for programs and for people.
         http: Nested<RawHttp>,
         /// The schedules that Skyvern itself keeps, made equal to those of the file.
         mirror: Nested<RawMirror>,

@@ -18,7 +18,7 @@ use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
-        control::{Answer, Asked, Request},
+        control::{Answer, ApiHeard, Asked, Request},
         log,
         metrics::Metrics,
         notify,
@@ -105,12 +105,14 @@ pub struct EventLoop {
     requests: u64,
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
+    /// When this was made.
+    up_since: DateTime<Utc>,
     stop_grace: Duration,
-    metrics: Option<Arc<Metrics>>,
     standing: watch::Sender<Standing>,
     turns: Arc<Pulse>,
     /// Who waits for the boot to be durable.
     ready: Option<oneshot::Sender<()>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 struct Commit {
@@ -133,6 +135,7 @@ impl EventLoop {
         stop_grace: Duration,
     ) -> io::Result<Self> {
         let clocks = (clock.now(), Stopwatch::start());
+        let up_since = clocks.0;
         Ok(Self {
             engine,
             history,
@@ -145,17 +148,13 @@ impl EventLoop {
             answers: HashMap::new(),
             requests: 0,
             clocks,
+            up_since,
             stop_grace,
-            metrics: None,
             standing: watch::Sender::default(),
             turns: Arc::default(),
             ready: None,
+            metrics: None,
         })
-    }
-
-    /// Counts what happens from now on.
-    pub fn count(&mut self, metrics: Arc<Metrics>) {
-        self.metrics = Some(metrics);
     }
 
     /// Counted at every turn.
@@ -174,6 +173,11 @@ impl EventLoop {
         let (ready, booted) = oneshot::channel();
         self.ready = Some(ready);
         booted
+    }
+
+    /// Counts what happens from now on.
+    pub fn count(&mut self, metrics: Arc<Metrics>) {
+        self.metrics = Some(metrics);
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -260,10 +264,10 @@ impl EventLoop {
         }
         for change in &turn.changes {
             log::change(change);
-            self.standing.send_if_modified(|standing| standing.note(change));
             if let Some(metrics) = &self.metrics {
                 metrics.change(change);
             }
+            self.standing.send_if_modified(|standing| standing.note(change));
         }
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
@@ -313,12 +317,12 @@ impl EventLoop {
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
             }
+            Input::Stop | Input::Probe => Ok(()),
             Input::Look(of, answer) => {
                 let overview = self.engine.overview(self.clock.now(), &of);
                 let _ = answer.send(Sight { overview, stall: self.history.stall() });
                 Ok(())
             }
-            Input::Stop | Input::Probe => Ok(()),
             Input::Asked(Asked { request: Request::State, answer }) => {
                 let _ = answer.send(self.state());
                 Ok(())
@@ -342,7 +346,10 @@ impl EventLoop {
         let snapshot = self.engine.snapshot();
         let stall = self.history.stall();
         let stalled = stall.map(|stall| format!("since {}: {}", rfc3339_millis(stall.since), stall.reason));
-        Answer::State { schedules: snapshot.schedules, open: snapshot.open.len(), stalled }
+        let heard = self.dispatcher.heard();
+        let api = heard.map(|(ago, trouble)| ApiHeard { seconds_ago: ago.as_secs(), trouble });
+        let (schedules, open) = (snapshot.schedules, snapshot.open.len());
+        Answer::State { schedules, open, stalled, since: Some(self.up_since), api }
     }
 
     fn next_request(&mut self) -> RequestId {

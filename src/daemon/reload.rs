@@ -52,9 +52,9 @@ pub(super) struct Reloader {
     release: String,
     /// What is wrong with the file on the disk, if it is not the one that is in force.
     refused: Option<String>,
+    standing: watch::Sender<Standing>,
     /// For whoever shows it.
     in_force: watch::Sender<InForce>,
-    standing: watch::Sender<Standing>,
 }
 
 impl Reloader {
@@ -131,6 +131,7 @@ impl Reloader {
             Err(problems) => {
                 let text = refused(&self.path, &problems);
                 self.set_refused(Some(text.clone()));
+                self.in_force.send_modify(|in_force| in_force.refused = Some(text.clone()));
                 Event::ReloadRefused { text }
             }
         }
@@ -138,8 +139,7 @@ impl Reloader {
 
     fn set_refused(&mut self, refused: Option<String>) {
         self.refused.clone_from(&refused);
-        self.standing.send_modify(|standing| standing.refused.clone_from(&refused));
-        self.in_force.send_modify(|in_force| in_force.refused = refused);
+        self.standing.send_modify(|standing| standing.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken

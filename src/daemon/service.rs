@@ -104,9 +104,10 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
-        let boot = parts.boot(setup);
         let reloader = Reloader::new(&setup.config, &setup.environment, parts.event_loop.standing());
-        let http = look_in(setup, &mut parts, reloader.in_force())?;
+        let in_force = reloader.in_force();
+        let boot = parts.boot(setup);
+        let http = look_in(setup, &mut parts, in_force)?;
         let file = keep_current(setup, reloader, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
