@@ -39,8 +39,6 @@ const LATER: &[(&str, &str)] = &[
     ("", "log"),
     ("defaults", "notify"),
     ("schedule", "notify"),
-    ("schedule", "failover"),
-    ("schedule", "server_grace"),
     ("schedule", "cdp_connect_headers"),
 ];
 

@@ -72,6 +72,8 @@ pub fn change(change: &Change) {
         }
         Change::Defined { schedule, definition: None, .. } => tracing::info!(%schedule, "gone from the file"),
         Change::Defined { .. }
+        // Its note says more.
+        | Change::OwnerChanged { .. }
         | Change::AccountedThrough { .. }
         | Change::AttemptBegun { .. }
         | Change::RunReported { .. } => {}

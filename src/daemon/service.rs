@@ -196,6 +196,7 @@ impl Parts {
             launches_in_flight_max: settings.api.launches_in_flight_max as usize,
             launches_per_second_max: Some(settings.api.requests_per_second_max).filter(|rate| *rate > 0),
             fires,
+            mirrors: false,
         });
         let stop_grace = settings.api.request_timeout + Duration::from_secs(STOP_GRACE_SECONDS);
         let event_loop = EventLoop::new(

@@ -81,7 +81,7 @@ impl Dispatcher {
             }
             Action::Settle(settle) => drop(tokio::spawn(async move { shared.settle(*settle).await })),
             Action::Cancel { key, run_id } => drop(tokio::spawn(async move { shared.cancel(key, run_id).await })),
-            Action::Answer { .. } => {}
+            Action::Look(_) | Action::Handover { .. } | Action::Mirror | Action::Answer { .. } => {}
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Snapshot {
 pub struct SnapshotFlight {
     /// Its name.
     pub key: OccurrenceKey,
-    /// In a word: `waiting`, `later`, `ready`, `launching`, `settling` or `running`.
+    /// In a word: `waiting`, `later`, `ready`, `watching`, `launching`, `settling` or `running`.
     pub stage: &'static str,
     /// Its run.
     pub run_id: Option<RunId>,
@@ -59,6 +59,7 @@ impl Engine {
                     Stage::Waiting => ("waiting", None),
                     Stage::Later => ("later", None),
                     Stage::Ready => ("ready", None),
+                    Stage::Watching { .. } => ("watching", None),
                     Stage::Launching => ("launching", None),
                     Stage::Settling { .. } => ("settling", None),
                     Stage::Running { run_id } => ("running", Some(run_id.clone())),

@@ -39,6 +39,18 @@ impl Engine {
             self.reopen(now, ahead, turn);
         }
         self.trust_later(now);
+        self.look_at_everything(now);
+        let taken: Vec<ScheduleId> =
+            self.entries.iter().filter(|(_, entry)| entry.taken_at.is_some()).map(|(id, _)| id.clone()).collect();
+        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Taken(_)));
+        for id in taken {
+            // The grace begins anew, and a wake comes for what may be over.
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.taken_at = Some(now);
+                let at = entry.proof_from().unwrap_or(now);
+                self.timers.insert((at, Timer::Taken(id)));
+            }
+        }
     }
 
     /// What is measured from a moment of the past goes on as if the clock had always been right. A step forward may be time
@@ -114,6 +126,7 @@ impl Engine {
         for Ahead { schedule, reopen_after, redefine, tried, .. } in ahead {
             let Some(after) = reopen_after else { continue };
             self.tried_ahead.remove(&schedule);
+            self.watch.late.remove(&schedule);
             if !tried.is_empty() {
                 self.tried_ahead.insert(schedule.clone(), tried.into_iter().collect());
             }

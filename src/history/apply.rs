@@ -13,7 +13,7 @@ use crate::{
     crash_point::crash_point,
     engine::{
         Change, Reason, RunReport, Status,
-        change::{AttemptOutcome, NewOccurrence, NoteKind, Pause},
+        change::{AttemptOutcome, NewOccurrence, NoteKind, Ownership, Pause},
     },
     ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
     schedule::Definition,
@@ -64,6 +64,7 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
         | Change::AttemptEnded { at, .. }
         | Change::RunReported { at, .. }
         | Change::Paused { at, .. }
+        | Change::OwnerChanged { at, .. }
         | Change::Noted { at, .. } => *at,
     }
 }
@@ -95,6 +96,7 @@ impl Writer<'_> {
             ),
             Change::RunReported { key, report, at } => self.run_reported(key, report, *at),
             Change::Paused { schedule, pause, .. } => self.paused(schedule, pause.as_ref()),
+            Change::OwnerChanged { schedule, ownership, .. } => self.owner_changed(schedule, ownership),
             Change::Noted { at, kind, text } => self.noted(*at, *kind, text),
         }
     }
@@ -357,6 +359,22 @@ impl Writer<'_> {
                 ":since": pause.map(|pause| rfc3339_millis(pause.since)),
                 ":until": pause.and_then(|pause| pause.until).map(rfc3339_millis),
                 ":note": pause.and_then(|pause| pause.note.as_deref()).map(|text| cut(text, TEXT_BYTES_MAX)),
+                ":schedule": schedule.as_str(),
+            },
+        )?;
+        found(rows, "definition", schedule)
+    }
+
+    fn owner_changed(&self, schedule: &ScheduleId, ownership: &Ownership) -> Result<(), HistoryError> {
+        let copy = ownership.copy.as_ref();
+        let rows = self.execute(
+            "UPDATE schedule SET owner = :owner, owner_since = :since, server_schedule = :copy, server_workflow = :workflow
+              WHERE id = :schedule",
+            named_params! {
+                ":owner": ownership.owner.word(),
+                ":since": rfc3339_millis(ownership.since),
+                ":copy": copy.map(|copy| copy.id.as_str()),
+                ":workflow": copy.map(|copy| copy.workflow_id.as_str()),
                 ":schedule": schedule.as_str(),
             },
         )?;

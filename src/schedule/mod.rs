@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use crate::ids::{ScheduleId, WorkflowId};
 pub use cron::{CronError, CronExpression};
 pub use definition::Definition;
-pub use policy::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
+pub use policy::{CatchUp, Failover, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
 pub use upcoming::{DefinitionError, Timetable, TimetableError};
 pub use warnings::{Warning, WarningKind, warnings};
 pub use zone::{LocalTime, Zone};
