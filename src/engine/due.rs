@@ -275,7 +275,7 @@ impl Engine {
             if let Some(entry) = self.entries.get_mut(id) {
                 entry.pause = None;
                 turn.changes.push(Change::Paused { schedule: id.clone(), at: now, pause: None });
-                turn.actions.push(Action::Mirror);
+                self.may_be_handed_over(id, turn);
             }
         }
     }

@@ -81,7 +81,9 @@ impl Engine {
         match entry.ownership.owner {
             Owner::Local => {}
             Owner::Server => return Ok(HandoverAnswer::Go),
-            Owner::HandingOver => return Ok(postponed(None, format!("what came of handing {id} over is not known yet"))),
+            Owner::HandingOver => {
+                return Ok(postponed(None, format!("what came of handing {id} over is not known yet")));
+            }
             Owner::TakingBack => return Ok(postponed(None, format!("{id} is being taken back from the server"))),
         }
         let skew = TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX);
@@ -147,7 +149,10 @@ impl Engine {
             }
             let near = TimeDelta::seconds(NEAR_SECONDS + CLOCK_SKEW_SECONDS_MAX);
             if let Some(next) = entry.near(now, near) {
-                return postponed(Some(next + TimeDelta::seconds(NEAR_SECONDS)), format!("it is due at {}", rfc3339(next)));
+                return postponed(
+                    Some(next + TimeDelta::seconds(NEAR_SECONDS)),
+                    format!("it is due at {}", rfc3339(next)),
+                );
             }
         }
         self.take_back(now, id, "its schedule at the server is about to be disabled", turn);
@@ -163,7 +168,9 @@ impl Engine {
         }
         let near = TimeDelta::seconds(NEAR_SECONDS + CLOCK_SKEW_SECONDS_MAX);
         match entry.near(now, near) {
-            Some(next) => postponed(Some(next + TimeDelta::seconds(NEAR_SECONDS)), format!("it is due at {}", rfc3339(next))),
+            Some(next) => {
+                postponed(Some(next + TimeDelta::seconds(NEAR_SECONDS)), format!("it is due at {}", rfc3339(next)))
+            }
             None => HandoverAnswer::Go,
         }
     }
@@ -189,11 +196,7 @@ impl Engine {
 
     fn taken(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) -> HandoverAnswer {
         if self.orphans.remove(id).is_some() {
-            turn.changes.push(Change::OwnerChanged {
-                schedule: id.clone(),
-                at: now,
-                ownership: Ownership::local(now),
-            });
+            turn.changes.push(Change::OwnerChanged { schedule: id.clone(), at: now, ownership: Ownership::local(now) });
             return HandoverAnswer::Go;
         }
         let Some(entry) = self.entries.get_mut(id) else { return HandoverAnswer::Go };
@@ -216,7 +219,9 @@ impl Engine {
     pub(super) fn taken_settles(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) {
         // What came meanwhile is looked for too.
         self.due(now, id, turn);
-        let Some(entry) = self.entries.get(id).filter(|entry| entry.ownership.owner == Owner::TakingBack) else { return };
+        let Some(entry) = self.entries.get(id).filter(|entry| entry.ownership.owner == Owner::TakingBack) else {
+            return;
+        };
         let Some(proof_from) = entry.proof_from() else { return };
         if proof_from > now {
             self.timers.insert((proof_from, Timer::Taken(id.clone())));
@@ -241,7 +246,12 @@ impl Engine {
         self.own(now, id, Ownership::local(now), text, turn);
         let held: Vec<OccurrenceKey> = self.watched_of(id).cloned().collect();
         self.fire_held(now, &schedule, held, turn);
-        if schedule.policies.fires == Fires::Server {
+        self.may_be_handed_over(id, turn);
+    }
+
+    /// The mirror may hand it over to the server, if the file says so.
+    pub(super) fn may_be_handed_over(&mut self, id: &ScheduleId, turn: &mut Turn) {
+        if self.entries.get(id).is_some_and(|entry| entry.schedule.policies.fires == Fires::Server) {
             turn.actions.push(Action::Mirror);
         }
     }
@@ -262,13 +272,17 @@ impl Engine {
             let Some(flight) = self.flights.get(&key) else { continue };
             let late = now - key.scheduled_for;
             let ended = if flight.schedule.is_none() || !schedule.enabled {
-                let detail = "the server did not start it, and the schedule was changed, disabled or removed in the file";
+                let detail =
+                    "the server did not start it, and the schedule was changed, disabled or removed in the file";
                 Some((Status::Skipped, Reason::new(ReasonCode::Superseded, detail)))
             } else if let Some(pause) = pause.as_ref().filter(|pause| key.scheduled_for >= pause.since) {
                 let detail = format!("paused since {}", rfc3339(pause.since));
                 Some((Status::Skipped, Reason::new(ReasonCode::Paused, detail)))
             } else if now > flight.start_by || (policy == CatchUp::None && late >= on_time) {
-                let detail = format!("the server did not start it, and it is too late to start it here, {} after it was due", span(late));
+                let detail = format!(
+                    "the server did not start it, and it is too late to start it here, {} after it was due",
+                    span(late)
+                );
                 Some((Status::Missed, Reason::new(ReasonCode::NotFired, detail)))
             } else if policy != CatchUp::All && newest.as_ref() != Some(&key) {
                 let detail = "the server did not start it, and a later one is started in its place".to_owned();
@@ -289,7 +303,8 @@ impl Engine {
         let grace = entry.server_grace();
         let failover = entry.schedule.policies.failover == Failover::Local && late >= grace;
         let reason = if failover {
-            let detail = format!("the server had not started it {} after it was due, and this daemon does", span(grace));
+            let detail =
+                format!("the server had not started it {} after it was due, and this daemon does", span(grace));
             Reason::new(ReasonCode::Failover, detail)
         } else {
             let detail = "the schedule was taken back from the server before that had started it".to_owned();

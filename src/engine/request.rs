@@ -120,7 +120,7 @@ impl Engine {
             if paused {
                 self.take_back(now, id, "it is paused", turn);
             } else {
-                turn.actions.push(Action::Mirror);
+                self.may_be_handed_over(id, turn);
             }
             Vec::new()
         });

@@ -53,7 +53,8 @@ pub(super) struct Watch {
     /// The newest occurrence of each schedule that is `missed` and may yet be started.
     pub(super) late: BTreeMap<ScheduleId, (OccurrenceKey, ServerCopy)>,
     looks: BTreeMap<WorkflowId, Looking>,
-    in_flight: usize,
+    /// Looks without an answer.
+    pub(super) in_flight: usize,
     /// Workflows whose look is due and waits for a place.
     queue: BTreeSet<WorkflowId>,
     /// In the order in which they were taken.
@@ -90,7 +91,9 @@ impl Engine {
         if let Some(before) = timetable.previous_before(from).filter(|before| *before >= first) {
             let reason = Reason::new(
                 ReasonCode::Limit,
-                format!("they were the server's to start, and only the {WATCHED_MAX} latest are looked for: see its runs"),
+                format!(
+                    "they were the server's to start, and only the {WATCHED_MAX} latest are looked for: see its runs"
+                ),
             );
             let stretch = super::due::Stretch { id, workflow_id, timetable, first, last: before };
             self.record_stretch(now, &stretch, Status::Unknown, &reason, turn);
@@ -306,8 +309,11 @@ impl Engine {
             let fits = |key: &OccurrenceKey, copy: &ServerCopy| {
                 run.copy.as_ref() == Some(&copy.id) && key.scheduled_for <= run.created_at
             };
-            let latest =
-                wanted.iter().filter(|(key, copy)| fits(key, copy)).map(|(key, _)| key).max_by_key(|key| key.scheduled_for);
+            let latest = wanted
+                .iter()
+                .filter(|(key, copy)| fits(key, copy))
+                .map(|(key, _)| key)
+                .max_by_key(|key| key.scheduled_for);
             if let Some(key) = latest.cloned() {
                 wanted.remove(&key);
                 claims.push((key, run));
@@ -337,7 +343,8 @@ impl Engine {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.first_attempt_at = Some(run.created_at.min(now));
             let late = run.created_at - key.scheduled_for;
-            let grace = flight.schedule.as_ref().map_or(TimeDelta::MAX, |s| crate::clock::delta(s.policies.server_grace));
+            let grace =
+                flight.schedule.as_ref().map_or(TimeDelta::MAX, |s| crate::clock::delta(s.policies.server_grace));
             if late > grace {
                 let detail = format!("the server started it {} after it was due", span(late));
                 flight.warning = Some(Reason::new(ReasonCode::Late, detail));
@@ -378,7 +385,8 @@ impl Engine {
             let late = now - key.scheduled_for;
             match entry {
                 _ if unseen => {
-                    let detail = "the server lists more runs than are looked through: see its runs of that time".to_owned();
+                    let detail =
+                        "the server lists more runs than are looked through: see its runs of that time".to_owned();
                     self.unwatch(&key);
                     self.end(now, &key, Status::Unknown, Some(Reason::new(ReasonCode::Limit, detail)), turn);
                 }
@@ -404,8 +412,13 @@ impl Engine {
                     let detail = format!("the server had not started it {} after it was due", span(late));
                     self.unwatch(&key);
                     self.end(now, &key, Status::Missed, Some(Reason::new(ReasonCode::NotFired, detail)), turn);
-                    let newest = self.watch.late.get(&key.schedule).is_none_or(|(other, _)| other.scheduled_for < key.scheduled_for);
-                    let later = self.entries.get(&key.schedule).is_some_and(|e| e.accounted_through > key.scheduled_for);
+                    let newest = self
+                        .watch
+                        .late
+                        .get(&key.schedule)
+                        .is_none_or(|(other, _)| other.scheduled_for < key.scheduled_for);
+                    let later =
+                        self.entries.get(&key.schedule).is_some_and(|e| e.accounted_through > key.scheduled_for);
                     if let Some(copy) = copy.filter(|_| newest && !later) {
                         self.watch.late.insert(key.schedule.clone(), (key, copy));
                     }
@@ -446,7 +459,8 @@ impl Engine {
     fn plan_look(&mut self, now: DateTime<Utc>, workflow_id: &WorkflowId) {
         let soon = now + TimeDelta::seconds(1);
         let open = self.watch.watched.get(workflow_id).into_iter().flatten().map(|key| {
-            let again = ((now - key.scheduled_for).num_seconds() / 10).clamp(LOOK_AGAIN_SECONDS, LOOK_AGAIN_SECONDS_MAX);
+            let again =
+                ((now - key.scheduled_for).num_seconds() / 10).clamp(LOOK_AGAIN_SECONDS, LOOK_AGAIN_SECONDS_MAX);
             let again = now + TimeDelta::seconds(again);
             let entry = self.entries.get(&key.schedule);
             let proof = entry.and_then(|entry| match entry.ownership.owner {
