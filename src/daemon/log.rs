@@ -74,6 +74,7 @@ pub fn change(change: &Change) {
         Change::Defined { .. }
         // Its note says more.
         | Change::OwnerChanged { .. }
+        | Change::Withdrawn { .. }
         | Change::AccountedThrough { .. }
         | Change::AttemptBegun { .. }
         | Change::RunReported { .. } => {}

@@ -342,6 +342,7 @@ impl Entry {
             settling_from_before: 0,
             ownership: Ownership::default(),
             taken_at: None,
+            give_after: None,
         }
     }
 }

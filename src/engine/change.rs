@@ -48,6 +48,14 @@ pub enum Change {
         /// When.
         at: DateTime<Utc>,
     },
+    /// The clock was ahead and was set back: a row that was opened before its time for the server to start, and was only
+    /// watched, is taken out again.
+    Withdrawn {
+        /// The row; `pending`, without an attempt.
+        key: OccurrenceKey,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// A new row.
     Occurred(Box<NewOccurrence>),
     /// A row's status changes.

@@ -30,6 +30,8 @@ const TAKEN_GRACE_SECONDS: i64 = 60;
 /// A request to enable the copy that was done at all was done by then. What was changed later was changed by others, and when
 /// the copy was enabled cannot be told.
 const GIVEN_WITHIN_MINUTES: i64 = 10;
+/// After the server's clock was found to be far behind ours, it is not tried again for so long.
+const CLOCKS_DIFFER_MINUTES: i64 = 10;
 
 type Answer = Result<HandoverAnswer, String>;
 
@@ -86,6 +88,9 @@ impl Engine {
             }
             Owner::TakingBack => return Ok(postponed(None, format!("{id} is being taken back from the server"))),
         }
+        if let Some(after) = entry.give_after.filter(|after| *after > now) {
+            return Ok(postponed(Some(after), "the server's clock is far behind this one: set the clocks".to_owned()));
+        }
         let skew = TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX);
         // Under a clock that was ahead, it was started already; the server would start it when it comes.
         if let Some(tried) = self.tried_ahead.get(id).and_then(|tried| tried.last()) {
@@ -119,6 +124,9 @@ impl Engine {
                 span(ownership.since - modified_at)
             );
             self.take_back(now, id, &why, turn);
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.give_after = Some(now + TimeDelta::minutes(CLOCKS_DIFFER_MINUTES));
+            }
             return Err(why);
         }
         if modified_at > ownership.since + TimeDelta::minutes(GIVEN_WITHIN_MINUTES) {

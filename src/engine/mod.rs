@@ -101,6 +101,8 @@ struct Entry {
     ownership: Ownership,
     /// It is being taken back, and the server's copy was surely disabled at this instant.
     taken_at: Option<DateTime<Utc>>,
+    /// It is not handed over before: the server's clock was found to be another one.
+    give_after: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -145,7 +145,8 @@ impl Engine {
         self.flights.insert(key.clone(), flight);
         self.watch.keys.insert(key.clone());
         self.watch.watched.entry(copy.workflow_id.clone()).or_default().insert(key.clone());
-        self.want_look(&key, now + TimeDelta::seconds(FIRST_LOOK_SECONDS));
+        let first = now.max(key.scheduled_for) + TimeDelta::seconds(FIRST_LOOK_SECONDS);
+        self.want_look(&key, first);
     }
 
     /// Goes on watching for one that an earlier process gave up as `missed`.
@@ -461,7 +462,9 @@ impl Engine {
         let open = self.watch.watched.get(workflow_id).into_iter().flatten().map(|key| {
             let again =
                 ((now - key.scheduled_for).num_seconds() / 10).clamp(LOOK_AGAIN_SECONDS, LOOK_AGAIN_SECONDS_MAX);
-            let again = now + TimeDelta::seconds(again);
+            // One that was opened under a clock that was ahead has not come yet.
+            let again =
+                (now + TimeDelta::seconds(again)).max(key.scheduled_for + TimeDelta::seconds(FIRST_LOOK_SECONDS));
             let entry = self.entries.get(&key.schedule);
             let proof = entry.and_then(|entry| match entry.ownership.owner {
                 Owner::TakingBack => entry.proof_from(),

@@ -58,6 +58,7 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
         Change::AccountedThrough { through, .. } => *through,
         Change::Occurred(new) => new.at,
         Change::Reopened { at, .. }
+        | Change::Withdrawn { at, .. }
         | Change::Defined { at, .. }
         | Change::StatusChanged { at, .. }
         | Change::AttemptBegun { at, .. }
@@ -80,6 +81,7 @@ impl Writer<'_> {
             Change::Defined { schedule, at, definition } => self.defined(schedule, *at, definition.as_deref()),
             Change::AccountedThrough { schedule, through } => self.accounted_through(schedule, *through),
             Change::Reopened { schedule, after, .. } => self.reopened(schedule, *after),
+            Change::Withdrawn { key, .. } => self.withdrawn(key),
             Change::Occurred(new) => self.occurred(new),
             Change::StatusChanged { key, status, reason, at } => self.status(key, *status, reason.as_ref(), *at),
             Change::AttemptBegun { key, number, at } => self.attempt_begun(key, *number, *at),
@@ -155,12 +157,27 @@ impl Writer<'_> {
         self.execute(
             "DELETE FROM occurrence
               WHERE schedule = :schedule AND suffix = '' AND scheduled_for > :after AND attempts = 0
-                AND status IN ('skipped', 'missed')
+                AND (status IN ('skipped', 'missed') OR (status = 'unknown' AND through IS NOT NULL))
                 -- What lies beyond even that was left when it was taken back before, and has its word already.
                 AND scheduled_for <= (SELECT substr(accounted_through, 1, 19) || 'Z' FROM schedule WHERE id = :schedule)",
             named_params! { ":schedule": schedule.as_str(), ":after": whole_second(after) },
         )?;
         self.accounted_through(schedule, after)
+    }
+
+    fn withdrawn(&self, key: &OccurrenceKey) -> Result<(), HistoryError> {
+        let rows = self.execute(
+            "DELETE FROM occurrence
+              WHERE schedule = :schedule AND scheduled_for = :scheduled_for AND suffix = :suffix AND instance = :instance
+                AND status = 'pending' AND attempts = 0",
+            named_params! {
+                ":schedule": key.schedule.as_str(),
+                ":scheduled_for": rfc3339(key.scheduled_for),
+                ":suffix": key.suffix,
+                ":instance": key.instance.as_str(),
+            },
+        )?;
+        found(rows, "untouched row", key)
     }
 
     fn occurred(&self, new: &NewOccurrence) -> Result<(), HistoryError> {

@@ -70,7 +70,8 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
         connection,
         "SELECT s.id, s.accounted_through, d.definition, d.workflow_id, d.at AS defined_at,
                 (SELECT min(o.scheduled_for) FROM occurrence AS o
-                  WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0 AND o.status IN ('skipped', 'missed')
+                  WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0
+                    AND o.status IN ('skipped', 'missed', 'unknown')
                     AND o.through > :second AND o.scheduled_for <= :second) AS stretch
            FROM schedule AS s JOIN definition AS d ON d.id = s.definition
           WHERE s.accounted_through > :now",
@@ -94,7 +95,8 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
             connection,
             "SELECT scheduled_for FROM occurrence
               WHERE schedule = :schedule AND scheduled_for > :after AND suffix = ''
-                AND (scheduled_for > :through OR NOT (attempts = 0 AND status IN ('skipped', 'missed')))",
+                AND (scheduled_for > :through OR NOT (
+                        attempts = 0 AND (status IN ('skipped', 'missed') OR (status = 'unknown' AND through IS NOT NULL))))",
             named_params! {
                 ":schedule": ahead.schedule.as_str(),
                 ":after": whole_second(ahead.reopen_after.unwrap_or(ahead.accounted_through)),

@@ -203,6 +203,7 @@ impl Model {
             | Change::RunReported { at, .. }
             | Change::Paused { at, .. }
             | Change::OwnerChanged { at, .. }
+            | Change::Withdrawn { at, .. }
             | Change::Noted { at, .. } => *at,
         };
         let stepped = matches!(&change, Change::Noted { kind: NoteKind::ClockStepped, .. });
