@@ -7,6 +7,7 @@ use super::{
     api::{RawApi, RawKeySource},
     file::RawFile,
     history::RawHistory,
+    mirror::RawMirror,
     options::RawOptions,
     policies::{RawPolicies, RawRetry},
     problem::{Code, Problem},
@@ -24,6 +25,7 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         (RawApi::TABLE, join(&[RawApi::KEYS])),
         (RawKeySource::TABLE, join(&[RawKeySource::KEYS])),
         (RawHistory::TABLE, join(&[RawHistory::KEYS])),
+        (RawMirror::TABLE, join(&[RawMirror::KEYS])),
         (RawDefaults::TABLE, join(&[RawDefaults::KEYS, RawPolicies::KEYS])),
         (RawSchedule::TABLE, join(&[RawSchedule::KEYS, RawTimetable::KEYS, RawPolicies::KEYS, RawOptions::KEYS])),
         (RawRetry::TABLE, join(&[RawRetry::KEYS])),
@@ -32,7 +34,6 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
 
 /// Tables and keys that belong to the plan and are not in this version: they are refused by name, never ignored.
 const LATER: &[(&str, &str)] = &[
-    ("", "mirror"),
     ("", "http"),
     ("", "webhook"),
     ("", "notify"),

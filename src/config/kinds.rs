@@ -12,6 +12,7 @@ use super::{
     keys,
     problem::{Code, Problem},
     reader::{FromToml, Reading, Shape, read_shape},
+    settings::OnDrift,
     zones::ZoneRulesChoice,
 };
 use crate::{
@@ -172,6 +173,7 @@ words_from_toml! {
     OnUnknown: "\"hold\" or \"retry\"",
     Gap: "\"shift\" or \"skip\"",
     Fold: "\"auto\", \"first\" or \"both\"",
+    OnDrift: "\"report\" or \"restore\"",
     ZoneRulesChoice: "\"auto\", \"system\" or \"bundled\"",
 }
 
@@ -269,7 +271,8 @@ impl FromToml for TextOrTable {
 }
 
 fn json_table(table: &DeTable<'_>, reading: &mut Reading<'_>) -> Option<Map<String, Value>> {
-    let mut map = Map::new();
+    // Of the right size: it is kept for as long as the schedule.
+    let mut map = Map::with_capacity(table.len());
     for (key, item) in table {
         if let Some(value) = json(item.get_ref(), &item.span(), reading) {
             map.insert(key.get_ref().to_string(), value);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use url::Url;
 
 use super::zones::ZoneRulesChoice;
-use crate::ids::Instance;
+use crate::{ids::Instance, words::words};
 
 /// Everything that holds for the whole daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// `[history]`.
     pub history: HistorySettings,
+    /// `[mirror]`.
+    pub mirror: MirrorSettings,
     /// `[secrets]`: where the secrets are that templates speak of.
     pub secrets: BTreeMap<String, ApiKeySource>,
 }
@@ -74,4 +76,29 @@ pub struct HistorySettings {
     pub rows_max: u64,
     /// Of each stored body (output, errors), in bytes; the rest is cut off.
     pub body_bytes_max: u64,
+}
+
+words! {
+    /// What the daemon does about a mirrored schedule that was changed at the server.
+    #[derive(Default)]
+    OnDrift {
+        /// It says so, and leaves it.
+        #[default]
+        Report = "report",
+        /// It makes it equal to the file again.
+        Restore = "restore",
+    }
+}
+
+/// Whether and how the server's own schedules are made equal to the file's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorSettings {
+    /// The daemon keeps them equal.
+    pub enabled: bool,
+    /// Copies of schedules that are gone from the file are deleted; else they are kept, disabled.
+    pub prune: bool,
+    /// What the daemon does about changes that were made at the server.
+    pub on_drift: OnDrift,
+    /// Between two looks of the daemon.
+    pub interval: Duration,
 }

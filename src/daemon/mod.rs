@@ -6,10 +6,12 @@ pub mod control;
 pub mod event_loop;
 mod file_watch;
 pub mod log;
+mod mirror;
 mod notify;
 mod reload;
 mod service;
 pub mod signals;
 pub mod timer;
 
+pub use mirror::{Applied, ApplyError, apply_mirror_alone};
 pub use service::{DaemonError, Setup, client_options, do_alone, serve};

@@ -15,7 +15,7 @@ use crate::{
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
         notify,
-        reload::{Reloader, shared},
+        reload::Reloader,
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
@@ -129,7 +129,7 @@ pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<Occur
         let mut done = Ok(Vec::new());
         let result = async {
             match parts.event_loop.boot_and_ask(boot, request).await? {
-                Answer::State { .. } => {}
+                Answer::State { .. } | Answer::Mirrored { .. } => {}
                 Answer::Error { message } => done = Err(DaemonError::Refused(message)),
                 Answer::Done { occurrences } => {
                     let keys: Vec<OccurrenceKey> = occurrences.iter().filter_map(|key| key.parse().ok()).collect();
@@ -217,7 +217,7 @@ impl Parts {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former, ahead }
+        Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -251,7 +251,7 @@ pub fn client_options(api: &ApiSettings, api_key: Secret) -> ClientOptions {
 
 /// When the schedules that the file changed or dropped while nothing ran were due.
 fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
-    let current: BTreeMap<&ScheduleId, &Schedule> =
+    let current: BTreeMap<&ScheduleId, &Arc<Schedule>> =
         setup.config.schedules.iter().map(|schedule| (&schedule.id, schedule)).collect();
     let changed = memory.schedules.iter().filter(|known| {
         current

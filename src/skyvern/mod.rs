@@ -36,7 +36,7 @@ pub use lists::{RunFilter, RunListEntry};
 pub use runs::{Detail, StartRun};
 pub use schedules::{
     DispatchStatus, ScheduleDraft, ScheduleFilter, ScheduleStatus, ServerCadence, ServerSchedule, WriteError,
-    WriteErrorKind,
+    WriteErrorKind, scheduled_run_id,
 };
 pub use server::{Organization, ServerFacts, TagSearch};
 pub use sorting::StartReply;

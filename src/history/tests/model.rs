@@ -204,6 +204,8 @@ impl Model {
             | Change::Paused { at, .. }
             | Change::OwnerChanged { at, .. }
             | Change::Withdrawn { at, .. }
+            | Change::Mirrored { at, .. }
+            | Change::Unmirrored { at, .. }
             | Change::Noted { at, .. } => *at,
         };
         let stepped = matches!(&change, Change::Noted { kind: NoteKind::ClockStepped, .. });
