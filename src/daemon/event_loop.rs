@@ -5,14 +5,14 @@
 //! disk, the next events are taken in; deeds wait for the commit of their own turn.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io,
     sync::Arc,
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
@@ -23,7 +23,11 @@ use crate::{
         timer::WallTimer,
     },
     dispatch::Dispatcher,
-    engine::{Action, Engine, Event, Turn, change::Pause, event::RequestId},
+    engine::{
+        Action, Engine, Event, Turn,
+        change::{Ownership, Pause},
+        event::{HandoverAnswer, HandoverStep, RequestId},
+    },
     history::{Durable, History, HistoryError},
     ids::{OccurrenceKey, ScheduleId},
 };
@@ -53,6 +57,17 @@ pub enum Input {
     Asked(Asked),
     /// An event that was made elsewhere (a reload).
     Event(Box<Event>),
+    /// A step of handing a schedule over to the server or back, and where its answer goes.
+    Handover {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// The step.
+        step: HandoverStep,
+        /// The way back.
+        answer: oneshot::Sender<Result<HandoverAnswer, String>>,
+    },
+    /// Who fires what, as far as it is not as it should be, and where that is told.
+    Unsettled(oneshot::Sender<Unsettled>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -60,6 +75,15 @@ pub enum Input {
     },
     /// End in order.
     Stop,
+}
+
+/// Who fires what, as far as it is not as it should be.
+#[derive(Debug)]
+pub struct Unsettled {
+    /// Of these it is not settled.
+    pub open: Vec<(ScheduleId, Ownership)>,
+    /// The server is to fire these, and this daemon does as yet.
+    pub not_handed_over: BTreeSet<ScheduleId>,
 }
 
 /// When the loop ends by itself.
@@ -85,6 +109,9 @@ pub struct EventLoop {
     /// Deeds that wait for their commit, in the order of the turns.
     commits: VecDeque<Commit>,
     answers: HashMap<RequestId, oneshot::Sender<Answer>>,
+    handovers: HashMap<RequestId, oneshot::Sender<Result<HandoverAnswer, String>>>,
+    /// The mirror is told here that it has something to do.
+    mirror: Arc<Notify>,
     requests: u64,
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
@@ -121,10 +148,18 @@ impl EventLoop {
             inputs,
             commits: VecDeque::new(),
             answers: HashMap::new(),
+            handovers: HashMap::new(),
+            mirror: Arc::default(),
             requests: 0,
             clocks,
             stop_grace,
         })
+    }
+
+    /// Where the mirror is told that it has something to do.
+    #[must_use]
+    pub fn mirror(&self) -> Arc<Notify> {
+        Arc::clone(&self.mirror)
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -232,6 +267,12 @@ impl EventLoop {
                         });
                     }
                 }
+                Action::Handover { request, result } => {
+                    if let Some(answer) = self.handovers.remove(&request) {
+                        let _ = answer.send(result);
+                    }
+                }
+                Action::Mirror => self.mirror.notify_one(),
                 action => self.dispatcher.carry_out(action),
             }
         }
@@ -240,6 +281,16 @@ impl EventLoop {
     async fn input(&mut self, input: Input) -> Result<(), LoopError> {
         match input {
             Input::Event(event) => self.turn([*event]).await,
+            Input::Handover { schedule, step, answer } => {
+                let request = self.next_request();
+                self.handovers.insert(request, answer);
+                self.turn([Event::Handover { request, schedule, step }]).await
+            }
+            Input::Unsettled(answer) => {
+                let (open, not_handed_over) = (self.engine.unsettled(), self.engine.not_handed_over());
+                let _ = answer.send(Unsettled { open, not_handed_over });
+                Ok(())
+            }
             Input::State { refused } => {
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
@@ -334,7 +385,9 @@ fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Ev
             Event::Pause { request, schedule: id(schedule)?, pause: Some(Pause { since: now, until, note }) }
         }
         Request::Resume { schedule } => Event::Pause { request, schedule: id(schedule)?, pause: None },
-        Request::MirrorApply { .. } => return Err("this daemon does not apply the mirror".to_owned()),
+        Request::MirrorApply { .. } => {
+            return Err("[mirror] enabled = true is not in the file that this daemon started with".to_owned());
+        }
         Request::State => return Err("the state is told by the loop, nothing has to happen for it".to_owned()),
     })
 }

@@ -7,6 +7,7 @@ pub mod event_loop;
 mod file_watch;
 pub mod log;
 mod mirror;
+mod mirroring;
 mod notify;
 mod reload;
 mod service;

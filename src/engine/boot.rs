@@ -104,7 +104,8 @@ impl Engine {
                 self.watch_late(now, key, copy);
             }
         }
-        if !self.unsettled().is_empty() {
+        let told = turn.actions.iter().any(|action| matches!(action, Action::Mirror));
+        if !told && !self.unsettled().is_empty() {
             turn.actions.push(Action::Mirror);
         }
     }
@@ -141,7 +142,9 @@ impl Engine {
             }
             self.reopen_doubted(now, Some(&id), turn);
         }
-        if let Some(ownership) = self.orphans.remove(&id) {
+        let orphan = self.orphans.remove(&id);
+        let new = known.is_none() && orphan.is_none();
+        if let Some(ownership) = orphan {
             entry.ownership = ownership;
         }
         if let Some(known) = known {
@@ -168,7 +171,9 @@ impl Engine {
             self.timers.insert((until, Timer::PauseEnds(id.clone())));
         }
         self.entries.insert(id.clone(), entry);
-        if !(same && same_workflow) && self.options.mirrors {
+        if new {
+            self.hold_new(now, &id, turn);
+        } else if !(same && same_workflow) && self.options.mirrors {
             // The server still goes by the one before.
             self.take_back(now, &id, "it was changed in the file", turn);
         }

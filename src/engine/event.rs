@@ -187,6 +187,11 @@ pub enum HandoverStep {
         /// The copy, which is there and surely disabled.
         copy: ServerCopy,
     },
+    /// The copy of a schedule that is new in the file was found to be enabled already.
+    Found {
+        /// The copy.
+        copy: ServerCopy,
+    },
     /// The copy is surely enabled.
     Given {
         /// The server's own word: it starts no occurrence from before.

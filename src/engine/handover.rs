@@ -6,6 +6,8 @@
 //!
 //! Sends nothing: the mirror does, and tells each step.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
@@ -49,6 +51,7 @@ impl Engine {
         self.run_timers(now, turn);
         let result = match step {
             HandoverStep::Give { copy } => self.give(now, id, copy, turn),
+            HandoverStep::Found { copy } => self.found_enabled(now, id, copy, turn),
             HandoverStep::Given { modified_at } => self.given(now, id, modified_at, turn),
             HandoverStep::NotGiven { why } => Ok(self.not_given(now, id, &why, turn)),
             HandoverStep::Take => Ok(self.take(now, id, turn)),
@@ -69,6 +72,14 @@ impl Engine {
             Owner::TakingBack => self.entries.get(*id).is_some_and(|entry| entry.taken_at.is_none()),
         });
         open.chain(self.orphans.iter()).map(|(id, ownership)| (id.clone(), ownership.clone())).collect()
+    }
+
+    /// Schedules that this daemon fires although the server is to, as yet: an enabled copy of one of these is disabled first.
+    #[must_use]
+    pub fn not_handed_over(&self) -> BTreeSet<ScheduleId> {
+        let ours = |entry: &Entry| matches!(entry.ownership.owner, Owner::Local | Owner::TakingBack);
+        let wanted = |entry: &Entry| entry.schedule.policies.fires == Fires::Server && ours(entry);
+        self.entries.iter().filter(|(_, entry)| wanted(entry)).map(|(id, _)| id.clone()).collect()
     }
 
     fn give(&mut self, now: DateTime<Utc>, id: &ScheduleId, copy: ServerCopy, turn: &mut Turn) -> Answer {
@@ -139,6 +150,32 @@ impl Engine {
         let text = format!("{id}: the server fires it, from {} on", rfc3339(since));
         self.own(now, id, Ownership { owner: Owner::Server, since, ..ownership }, text, turn);
         Ok(HandoverAnswer::Go)
+    }
+
+    /// A new schedule, which nobody here has fired: the server goes on.
+    fn found_enabled(&mut self, now: DateTime<Utc>, id: &ScheduleId, copy: ServerCopy, turn: &mut Turn) -> Answer {
+        let entry = self.entries.get(id).ok_or_else(|| format!("there is no schedule {id}"))?;
+        if entry.ownership.owner != Owner::HandingOver || entry.ownership.copy.is_some() {
+            return Err(format!("{id} is not new"));
+        }
+        let since = entry.accounted_through + TimeDelta::milliseconds(1);
+        let text = format!("{id}: the server fires it already, by {}, and goes on from {} on", copy.id, rfc3339(since));
+        self.own(now, id, Ownership { owner: Owner::Server, since, copy: Some(copy) }, text, turn);
+        Ok(HandoverAnswer::Go)
+    }
+
+    /// A schedule that is new in the file, and that the server is to fire: it may do so already, so nothing is started here
+    /// before the mirror has looked.
+    pub(super) fn hold_new(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) {
+        let Some(entry) = self.entries.get(id) else { return };
+        let policies = &entry.schedule.policies;
+        if !self.options.mirrors || !entry.schedule.enabled || policies.fires != Fires::Server {
+            return;
+        }
+        let since = entry.accounted_through + TimeDelta::milliseconds(1);
+        let text = format!("{id}: whether the server fires it already is looked at");
+        self.own(now, id, Ownership { owner: Owner::HandingOver, since, copy: None }, text, turn);
+        turn.actions.push(Action::Mirror);
     }
 
     fn not_given(&mut self, now: DateTime<Utc>, id: &ScheduleId, why: &str, turn: &mut Turn) -> HandoverAnswer {

@@ -95,6 +95,17 @@ impl Play {
     }
 }
 
+/// New in the file, and looked at: the server does not fire them.
+fn ours(schedules: Vec<Schedule>, now: &str) -> Play {
+    let ids: Vec<String> = schedules.iter().map(|schedule| schedule.id.to_string()).collect();
+    let mut play = Play::new(schedules, now);
+    for id in ids {
+        play.step(now, &id, HandoverStep::NotGiven { why: "it is disabled".to_owned() });
+    }
+    play.transcript.clear();
+    play
+}
+
 fn often(change: impl FnOnce(&mut Policies)) -> Schedule {
     schedule("often", "*/15 * * * *", |policies| {
         policies.fires = Fires::Server;
@@ -104,7 +115,7 @@ fn often(change: impl FnOnce(&mut Policies)) -> Schedule {
 
 /// The server fires `often` since 13:05.
 fn servers(change: impl FnOnce(&mut Policies)) -> Play {
-    let mut play = Play::new(vec![often(change)], "13:02");
+    let mut play = ours(vec![often(change)], "13:02");
     play.give("13:05").given("13:05:01", "13:05");
     play.expect("often is being handed over\n> go\noften is the server's since 13:05:00\n> go");
     play
@@ -142,7 +153,7 @@ fn the_server_starts_it_and_it_is_followed() {
 #[test]
 fn handing_over_waits_for_a_window() {
     let check = |now: &str, expected: &str| {
-        let mut play = Play::new(vec![often(|_| {})], "13:01");
+        let mut play = ours(vec![often(|_| {})], "13:01");
         play.wake("13:15").started("13:15:01", "often@13:15", "wr_1").transcript.clear();
         play.give(now).brings(expected);
     };
@@ -150,9 +161,9 @@ fn handing_over_waits_for_a_window() {
     check("13:16:00", "often is being handed over\n> go");
     check("13:29:20", "often is being handed over\n> go");
     check("13:29:40", "> not now until 13:31:00: it is due at 2026-11-02T13:30:00Z");
-    let mut local = Play::new(vec![schedule("often", "*/15 * * * *", |_| {})], "13:01");
+    let mut local = ours(vec![schedule("often", "*/15 * * * *", |_| {})], "13:01");
     local.give("13:05").brings("> no: the file does not say that the server fires often");
-    let mut paused = Play::new(vec![often(|_| {})], "13:01");
+    let mut paused = ours(vec![often(|_| {})], "13:01");
     let pause = Pause { since: at("13:02"), until: Some(at("13:20")), note: None };
     paused.event(
         "13:02",
@@ -165,7 +176,7 @@ fn handing_over_waits_for_a_window() {
 #[test]
 fn while_it_is_not_known_whether_it_was_handed_over_what_is_due_is_held() {
     let begin = || {
-        let mut play = Play::new(vec![often(|_| {})], "13:01");
+        let mut play = ours(vec![often(|_| {})], "13:01");
         play.give("13:14:20").transcript.clear();
         play.wake("13:15").brings("");
         play.give("13:15:01").brings("> not now: what came of handing often over is not known yet");
@@ -197,7 +208,7 @@ fn while_it_is_not_known_whether_it_was_handed_over_what_is_due_is_held() {
 #[test]
 fn an_answer_that_comes_of_another_clock_or_another_hand_is_not_believed() {
     let check = |modified_at: &str, expected: &str| {
-        let mut play = Play::new(vec![often(|_| {})], "13:01");
+        let mut play = ours(vec![often(|_| {})], "13:01");
         play.give("13:05").transcript.clear();
         play.given("13:05:01", modified_at);
         assert!(play.transcript[0..2] == ["often is being taken back", "> mirror"], "{:?}", play.transcript);
@@ -359,7 +370,7 @@ fn two_occurrences_never_claim_one_run() {
 fn one_look_serves_all_schedules_of_a_workflow() {
     let schedules =
         (0..50).map(|n| Schedule { id: ScheduleId::new(&format!("s{n}")).unwrap(), ..often(|_| {}) }).collect();
-    let mut play = Play::new(schedules, "13:02");
+    let mut play = ours(schedules, "13:02");
     for n in 0..50 {
         let id = format!("s{n}");
         let copy = ServerCopy { id: ServerScheduleId::new(&format!("wfs_{n}")).unwrap(), ..copy() };
@@ -483,7 +494,7 @@ fn changes_of_the_file_take_back_first() {
 #[test]
 fn a_clock_that_was_ahead_starts_nothing_twice() {
     // By a clock that was an hour ahead, 13:15 was started here. It is set back, and the server may not have it before that.
-    let mut play = Play::new(vec![often(|_| {})], "13:14");
+    let mut play = ours(vec![often(|_| {})], "13:14");
     play.wake("13:15").started("13:15:01", "often@13:15", "wr_1").transcript.clear();
     let ahead = Ahead {
         schedule: ScheduleId::new("often").unwrap(),
@@ -516,5 +527,39 @@ fn without_a_daemon_the_ledger_is_the_same() {
          often@12:45 server pending
          often@12:30 attempt 1
          > launch often@12:30",
+    );
+}
+
+#[test]
+fn a_new_schedule_is_held_until_it_is_known_whether_the_server_fires_it_already() {
+    let begin = || {
+        let mut play = Play::with(|_| {}, vec![often(|_| {})], Memory::default(), "13:14:50");
+        play.brings("often defined\noften is being handed over\n> mirror");
+        play.wake("13:15").brings("");
+        play
+    };
+    begin().not_given("13:15:10").brings(
+        "often is ours
+         often@13:15 schedule pending
+         often@13:15 attempt 1
+         > go
+         > launch often@13:15",
+    );
+    begin().step("13:15:10", "often", HandoverStep::Found { copy: copy() }).brings(
+        "often is the server's since 13:14:50
+         often@13:15 server pending
+         > go",
+    );
+    // Paused before that is known.
+    let mut play = begin();
+    let pause = Some(Pause { since: at("13:15:05"), until: None, note: None });
+    let often = ScheduleId::new("often").unwrap();
+    play.event("13:15:05", Event::Pause { request: RequestId(1), schedule: often, pause });
+    play.brings("often paused\noften is being taken back\n> mirror\n> answer done");
+    play.step("13:15:10", "often", HandoverStep::Taken).brings(
+        "often is ours
+         often@13:15 schedule missed (late)
+         > mirror
+         > go",
     );
 }

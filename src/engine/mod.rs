@@ -152,6 +152,8 @@ pub struct Engine {
     watch: watch::Watch,
     /// Schedules that are gone from the file, and that the server has or may have.
     orphans: BTreeMap<ScheduleId, Ownership>,
+    /// Those whose copy was surely disabled at this instant, and of which something is still looked for.
+    orphans_taken: BTreeMap<ScheduleId, DateTime<Utc>>,
     /// Schedules that were accounted for beyond the present at boot, and what the history had of them.
     doubted: BTreeMap<ScheduleId, change::Ahead>,
     stopping: bool,
@@ -172,6 +174,7 @@ impl Engine {
             tried_ahead: BTreeMap::new(),
             watch: watch::Watch::default(),
             orphans: BTreeMap::new(),
+            orphans_taken: BTreeMap::new(),
             doubted: BTreeMap::new(),
             stopping: false,
         }
@@ -280,7 +283,13 @@ impl Entry {
 
     /// Whether nothing is done about an occurrence until it is known whose it is.
     fn holds(&self, scheduled_for: DateTime<Utc>) -> bool {
-        self.ownership.owner == Owner::HandingOver && scheduled_for >= self.ownership.since
+        let open = match self.ownership.owner {
+            Owner::HandingOver => true,
+            // Which of the server's schedules it would be is not known.
+            Owner::TakingBack => self.ownership.copy.is_none(),
+            Owner::Local | Owner::Server => false,
+        };
+        open && scheduled_for >= self.ownership.since
     }
 }
 

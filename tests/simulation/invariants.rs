@@ -256,6 +256,8 @@ impl Ledger {
                 other.schedule == key.schedule
                     && *other != key
                     && row.trigger != Trigger::Manual
+                    // The server asks nobody.
+                    && !(row.trigger == Trigger::Server && row.attempts.is_empty())
                     && matches!(row.status, Status::Launching | Status::Running)
             });
             ensure!(beside.is_none(), "{key} is started beside {beside:?}");

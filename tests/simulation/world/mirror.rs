@@ -237,6 +237,14 @@ impl World {
         let now = self.now();
         let copy = self.copies.get(&id).cloned();
         match (unsettled, copy, schedule) {
+            // New in the file.
+            (Some(ownership), copy, _) if ownership.owner == Owner::HandingOver && ownership.copy.is_none() => {
+                let step = match copy.filter(|copy| copy.enabled) {
+                    Some(copy) => HandoverStep::Found { copy: copy.name },
+                    None => HandoverStep::NotGiven { why: "it is not enabled".to_owned() },
+                };
+                self.mirror_asks(number, id, step)
+            }
             (Some(ownership), Some(copy), _) if ownership.owner == Owner::HandingOver => {
                 if copy.enabled {
                     return self.mirror_asks(number, id, HandoverStep::Given { modified_at: copy.modified_at });
