@@ -143,6 +143,7 @@ impl Engine {
             self.reopen_doubted(now, Some(&id), turn);
         }
         let orphan = self.orphans.remove(&id);
+        self.orphans_taken.remove(&id);
         let new = known.is_none() && orphan.is_none();
         if let Some(ownership) = orphan {
             entry.ownership = ownership;

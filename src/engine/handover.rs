@@ -71,7 +71,8 @@ impl Engine {
             Owner::HandingOver => true,
             Owner::TakingBack => self.entries.get(*id).is_some_and(|entry| entry.taken_at.is_none()),
         });
-        open.chain(self.orphans.iter()).map(|(id, ownership)| (id.clone(), ownership.clone())).collect()
+        let orphans = self.orphans.iter().filter(|(id, _)| !self.orphans_taken.contains_key(*id));
+        open.chain(orphans).map(|(id, ownership)| (id.clone(), ownership.clone())).collect()
     }
 
     /// Schedules that this daemon fires although the server is to, as yet: an enabled copy of one of these is disabled first.
@@ -240,8 +241,9 @@ impl Engine {
     }
 
     fn taken(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) -> HandoverAnswer {
-        if self.orphans.remove(id).is_some() {
-            turn.changes.push(Change::OwnerChanged { schedule: id.clone(), at: now, ownership: Ownership::local(now) });
+        if self.orphans.contains_key(id) {
+            self.orphans_taken.insert(id.clone(), now);
+            self.forget_orphans(now, turn);
             return HandoverAnswer::Go;
         }
         let Some(entry) = self.entries.get_mut(id) else { return HandoverAnswer::Go };
@@ -258,6 +260,18 @@ impl Engine {
             self.timers.insert((now + grace, Timer::Taken(id.clone())));
         }
         HandoverAnswer::Go
+    }
+
+    /// A schedule that is gone, disabled at the server, and of which nothing is looked for any more, is nobody's.
+    pub(super) fn forget_orphans(&mut self, now: DateTime<Utc>, turn: &mut Turn) {
+        let done = |id: &&ScheduleId| self.watched_of(id).next().is_none();
+        for id in self.orphans_taken.keys().filter(done).cloned().collect::<Vec<_>>() {
+            self.orphans_taken.remove(&id);
+            if self.orphans.remove(&id).is_some() {
+                let ownership = Ownership::local(now);
+                turn.changes.push(Change::OwnerChanged { schedule: id, at: now, ownership });
+            }
+        }
     }
 
     /// The time in which a run could still appear is over.
@@ -415,8 +429,13 @@ impl Entry {
 
     /// From this instant on, a look that finds nothing proves that the server started nothing.
     pub(super) fn proof_from(&self) -> Option<DateTime<Utc>> {
-        self.taken_at.map(|at| at + TimeDelta::seconds(TAKEN_GRACE_SECONDS))
+        self.taken_at.map(proof_after)
     }
+}
+
+/// After the copy was surely disabled at `taken_at`: from when on a look that finds nothing is proof.
+pub(super) fn proof_after(taken_at: DateTime<Utc>) -> DateTime<Utc> {
+    taken_at + TimeDelta::seconds(TAKEN_GRACE_SECONDS)
 }
 
 fn postponed(until: Option<DateTime<Utc>>, why: String) -> HandoverAnswer {

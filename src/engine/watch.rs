@@ -18,6 +18,7 @@ use crate::{
         change::{NewOccurrence, Owner, ServerCopy},
         event::{Look, ServerRun, ServerRuns},
         flight::{Flight, Stage, start_by},
+        handover::proof_after,
         span,
     },
     ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
@@ -378,7 +379,10 @@ impl Engine {
                     Owner::TakingBack => entry.proof_from(),
                     _ => Some(key.scheduled_for + entry.server_grace()),
                 },
-                None => Some(key.scheduled_for + TimeDelta::seconds(LOOK_AGAIN_SECONDS_MAX)),
+                None if self.orphans.contains_key(&key.schedule) && self.options.mirrors => {
+                    self.orphans_taken.get(&key.schedule).map(|at| proof_after(*at).max(key.scheduled_for))
+                }
+                None => Some(key.scheduled_for + TimeDelta::seconds(LOOK_FOR_MISSED_SECONDS)),
             };
             if proof_from.is_none_or(|from| asked_at < from) {
                 continue;
@@ -429,6 +433,7 @@ impl Engine {
         for id in taken {
             self.give_back(now, &id, turn);
         }
+        self.forget_orphans(now, turn);
     }
 
     /// For so long that it will not be known any more.
