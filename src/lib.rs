@@ -24,6 +24,7 @@
 //! - `history` is the only module that knows SQL; `skyvern` the only one that knows status codes; `cli` the only one that
 //!   prints.
 //! - The engine is owned by one loop: there is no lock in the core. SQLite has a thread of its own and a bounded queue.
+//! - The loop and SQLite's thread show that they go on (`pulse`); systemd's watchdog is fed only while both do.
 //! - A time to sleep is never trusted: wake by the wall clock, read the clock again, then decide.
 //! - A module imports only from those above it in the list below; `tests/tidy.rs` holds the code to it.
 //!
