@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, demo, doctor, exit, history, log::LogFormat, mirror, next, pause, run, sandbox, show,
-    trigger,
+    audit, backfill, check, completions, demo, doctor, exit, history, log::LogFormat, man, mirror, next, pause, run,
+    sandbox, schema, show, trigger,
 };
 
 const ABOUT: &str =
@@ -117,6 +117,12 @@ pub enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// See the main job done on a built-in look-alike server: needs no key, no file, no network
     Demo(demo::DemoArgs),
+    /// Print the JSON Schema of the file, for editors
+    Schema(schema::SchemaArgs),
+    /// Print what a shell needs to complete the command line
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page of the program or of a command
+    Man(man::ManArgs),
 }
 
 #[cfg(test)]

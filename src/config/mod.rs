@@ -16,10 +16,12 @@ mod file;
 mod keys;
 mod kinds;
 mod reader;
+mod schema;
 
 mod api;
 mod bounds;
 mod history;
+mod http;
 mod key;
 mod mirror;
 mod options;
@@ -44,9 +46,10 @@ use std::{
 };
 
 pub use environment::Environment;
-pub use keys::tables;
+pub use keys::{Key, Table, tables};
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, MirrorSettings, OnDrift, Settings};
+pub use schema::schema;
+pub use settings::{ApiKeySource, ApiSettings, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};

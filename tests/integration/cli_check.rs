@@ -118,9 +118,7 @@ fn unknown_keys() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    check_option("fires = \"server\"", &["5:9 not_available `fires = \"server\"` is not available in this version"]);
     check_option("notify = \"https://example.com\"", &["5:1 not_available `notify` is not available in this version"]);
-    check_settings("[mirror]\nenabled = true", &["1:2 not_available `mirror` is not available in this version"]);
     check_settings(
         "[http]\nlisten = \"127.0.0.1:8080\"",
         &["1:2 not_available `http` is not available in this version"],
