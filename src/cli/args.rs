@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, completions, demo, doctor, exit, history, init, log::LogFormat, man, mirror, next, pause, run,
-    sandbox, schema, show, status, trigger, why, workflows,
+    audit, backfill, check, completions, demo, doctor, exit, history, init, log::LogFormat, man, mirror, next, pause,
+    run, sandbox, schema, show, status, trigger, why, workflows,
 };
 
 const ABOUT: &str =
