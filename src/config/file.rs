@@ -10,6 +10,7 @@ use super::{
     api::{self, RawApi},
     bounds::duration,
     history::{self, RawHistory},
+    http::{self, RawHttp},
     kinds::Nested,
     mirror::{self, RawMirror},
     pieces,
@@ -46,6 +47,8 @@ shape! {
         api: Nested<RawApi>,
         /// How much of the past is kept.
         history: Nested<RawHistory>,
+        /// Whether all is well, for programs and for people.
+        http: Nested<RawHttp>,
         /// The schedules that Skyvern itself keeps, made equal to those of the file.
         mirror: Nested<RawMirror>,
         /// Where the secrets are that templates speak of as `{{ secrets.NAME }}`: a name, and a table as `api_key` takes it.
@@ -226,6 +229,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         history: match &raw.history {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
+        },
+        http: match &raw.http {
+            Some(at) => http::check(&at.value.0, reading),
+            None => http::check(&RawHttp::default(), reading),
         },
         mirror: match &raw.mirror {
             Some(at) => mirror::check(&at.value.0, reading),

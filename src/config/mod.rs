@@ -22,6 +22,7 @@ mod schema;
 mod api;
 mod bounds;
 mod history;
+mod http;
 mod key;
 mod mirror;
 mod options;
@@ -50,7 +51,7 @@ pub use keys::{Key, Table, tables};
 pub use places::Places;
 pub use problem::{Code, Place, Problem, Problems, Severity};
 pub use schema::schema;
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, MirrorSettings, OnDrift, Settings};
+pub use settings::{ApiKeySource, ApiSettings, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};

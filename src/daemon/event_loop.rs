@@ -19,13 +19,15 @@ use crate::{
     crash_point::crash_point,
     daemon::{
         control::{Answer, ApiHeard, Asked, Request},
-        log, notify,
+        log,
+        metrics::Metrics,
+        notify,
         standing::Standing,
         timer::WallTimer,
     },
     dispatch::Dispatcher,
-    engine::{Action, Engine, Event, Turn, change::Pause, event::RequestId},
-    history::{Durable, History, HistoryError},
+    engine::{Action, Engine, Event, Overview, OverviewOf, Turn, change::Pause, event::RequestId},
+    history::{Durable, History, HistoryError, Stall},
     ids::{OccurrenceKey, ScheduleId},
     pulse::Pulse,
 };
@@ -55,6 +57,8 @@ pub enum Input {
     Asked(Asked),
     /// An event that was made elsewhere (a reload).
     Event(Box<Event>),
+    /// Tell the status how it is.
+    Look(OverviewOf, oneshot::Sender<Sight>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -64,6 +68,15 @@ pub enum Input {
     Probe,
     /// End in order.
     Stop,
+}
+
+/// The loop, its engine and its history at a moment.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The engine.
+    pub overview: Overview,
+    /// Rows cannot be written, since when and why.
+    pub stall: Option<Stall>,
 }
 
 /// When the loop ends by itself.
@@ -99,6 +112,7 @@ pub struct EventLoop {
     turns: Arc<Pulse>,
     /// Who waits for the boot to be durable.
     ready: Option<oneshot::Sender<()>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 struct Commit {
@@ -139,6 +153,7 @@ impl EventLoop {
             standing: watch::Sender::default(),
             turns: Arc::default(),
             ready: None,
+            metrics: None,
         })
     }
 
@@ -158,6 +173,11 @@ impl EventLoop {
         let (ready, booted) = oneshot::channel();
         self.ready = Some(ready);
         booted
+    }
+
+    /// Counts what happens from now on.
+    pub fn count(&mut self, metrics: Arc<Metrics>) {
+        self.metrics = Some(metrics);
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -244,6 +264,9 @@ impl EventLoop {
         }
         for change in &turn.changes {
             log::change(change);
+            if let Some(metrics) = &self.metrics {
+                metrics.change(change);
+            }
             self.standing.send_if_modified(|standing| standing.note(change));
         }
         crash_point("before-commit");
@@ -295,6 +318,11 @@ impl EventLoop {
                 Ok(())
             }
             Input::Stop | Input::Probe => Ok(()),
+            Input::Look(of, answer) => {
+                let overview = self.engine.overview(self.clock.now(), &of);
+                let _ = answer.send(Sight { overview, stall: self.history.stall() });
+                Ok(())
+            }
             Input::Asked(Asked { request: Request::State, answer }) => {
                 let _ = answer.send(self.state());
                 Ok(())

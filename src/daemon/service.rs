@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     clock::{Clock, delta},
@@ -14,8 +14,10 @@ use crate::{
         control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
+        http::{Http, Sources},
+        metrics::Metrics,
         notify,
-        reload::Reloader,
+        reload::{InForce, Reloader},
         signals::{Asks, SignalStream},
         standing,
         watchdog::Watchdog,
@@ -102,14 +104,18 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
+        let reloader = Reloader::new(&setup.config, &setup.environment, parts.event_loop.standing());
+        let in_force = reloader.in_force();
         let boot = parts.boot(setup);
-        let file = keep_current(setup, &parts)?;
+        let http = look_in(setup, &mut parts, in_force)?;
+        let file = keep_current(setup, reloader, parts.inputs.clone())?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
         tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
         tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
+        drop(http);
         // It holds the history for as long as it lives, and what is held is not closed.
         pruning.abort();
         let _ = pruning.await;
@@ -160,6 +166,7 @@ struct Parts {
     event_loop: EventLoop,
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
+    client: Client,
     memory: Memory,
     ahead: Vec<Ahead>,
 }
@@ -186,7 +193,7 @@ impl Parts {
             settle_grace: settings.api.settle_grace,
         };
         let dispatcher = Dispatcher::new(
-            client,
+            client.clone(),
             Arc::clone(&setup.clock),
             setup.state_dir.clone(),
             patience,
@@ -210,7 +217,7 @@ impl Parts {
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, history, inputs, memory, ahead })
+        Ok(Self { event_loop, history, inputs, client, memory, ahead })
     }
 
     /// The first event.
@@ -314,15 +321,36 @@ async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Opti
 }
 
 /// Reads the file again from now on, whenever it is asked to. The answer is where to ask.
-fn keep_current(setup: &Setup, parts: &Parts) -> Result<mpsc::Sender<Asks>, DaemonError> {
+fn keep_current(
+    setup: &Setup,
+    reloader: Reloader,
+    inputs: mpsc::Sender<Input>,
+) -> Result<mpsc::Sender<Asks>, DaemonError> {
     let (file, asked) = mpsc::channel(INPUTS_WAITING_MAX);
     if setup.config.settings.reload_on_change {
         let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
         tokio::spawn(watch.serve(file.clone()));
     }
-    let reloader = Reloader::new(&setup.config, &setup.environment, parts.event_loop.standing());
-    tokio::spawn(reloader.serve(asked, parts.inputs.clone()));
+    tokio::spawn(reloader.serve(asked, inputs));
     Ok(file)
+}
+
+/// Lets others look in, where the file says so.
+fn look_in(setup: &Setup, parts: &mut Parts, in_force: watch::Receiver<InForce>) -> Result<Option<Http>, DaemonError> {
+    let metrics = Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?;
+    let metrics = Arc::new(metrics);
+    parts.event_loop.count(Arc::clone(&metrics));
+    let sources = Sources {
+        instance: setup.config.settings.instance.clone(),
+        state_dir: setup.state_dir.clone(),
+        clock: Arc::clone(&setup.clock),
+        inputs: parts.inputs.clone(),
+        in_force,
+        client: parts.client.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        metrics,
+    };
+    Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))
 }
 
 /// Removes what is older than the file says, now and then.

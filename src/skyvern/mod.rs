@@ -14,6 +14,7 @@
 //! | `answer` | what a server said, in one line |
 //! | `error` | the kinds of failure |
 //! | `runs`, `lists`, `schedules/`, `workflows`, `browsers`, `server` | the calls |
+//! | `pulse` | how the latest requests were taken |
 //! | `tag` | the occurrence's key as a tag of its run |
 //! | `wire` | the shapes of the JSON, private, tolerant of what is new |
 
@@ -22,6 +23,7 @@ mod browsers;
 mod client;
 mod error;
 mod lists;
+mod pulse;
 mod runs;
 mod schedules;
 mod server;
@@ -35,6 +37,7 @@ pub use browsers::BrowserState;
 pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
+pub use pulse::{Beat, Pulse, RequestOutcome, RequestPurpose};
 pub use runs::{Detail, StartRun};
 pub use schedules::{
     DispatchStatus, ScheduleDraft, ScheduleFilter, ScheduleStatus, ServerCadence, ServerSchedule, WriteError,

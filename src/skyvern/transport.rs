@@ -3,11 +3,7 @@
 //! Not for the meaning of an answer. One exchange is one request on the wire: nothing is retried, and no redirect is
 //! followed (the key would travel with it).
 
-use std::{
-    error::Error as _,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
@@ -19,7 +15,7 @@ use super::{
     answer::{Answer, one_line, retry_after},
     error::ClientError,
 };
-use crate::{clock::Stopwatch, crash_point::crash_point};
+use crate::crash_point::crash_point;
 
 /// How long a connection is kept without a request. Servers of this kind close theirs after 5 seconds (uvicorn's default);
 /// a request on a connection that is just being closed would end unknown. Once all are closed, nothing of them wakes up.
@@ -48,8 +44,6 @@ pub(super) struct Transport {
     http: reqwest::Client,
     request_timeout: Duration,
     response_bytes_max: usize,
-    /// The last exchange: how long ago, and what was wrong.
-    heard: Mutex<Option<(Stopwatch, Option<String>)>>,
 }
 
 impl Transport {
@@ -75,40 +69,11 @@ impl Transport {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| ClientError::Setup(cause(&error)))?;
-        Ok(Self { http, request_timeout, response_bytes_max, heard: Mutex::new(None) })
+        Ok(Self { http, request_timeout, response_bytes_max })
     }
 
     /// Sends one request and reads its answer, whatever the status.
     pub(super) async fn exchange(
-        &self,
-        method: reqwest::Method,
-        url: Url,
-        headers: HeaderMap,
-        body: Option<Vec<u8>>,
-    ) -> Result<Answer, Failure> {
-        let outcome = self.exchange_once(method, url, headers, body).await;
-        let trouble = match &outcome {
-            Ok(answer) if matches!(answer.status, 401 | 403) => Some("the API key is not accepted".to_owned()),
-            Ok(answer) if answer.status >= 500 => Some(format!("the server answers {}", answer.status)),
-            Ok(_) => None,
-            Err(Failure::Connect { text, .. }) => Some(format!("no connection: {text}")),
-            Err(Failure::Timeout { .. }) => Some("no answer in time".to_owned()),
-            Err(Failure::Broken { text } | Failure::BodyLost { text, .. }) => {
-                Some(format!("answers break off: {text}"))
-            }
-            Err(Failure::TooLarge { .. }) => Some("an answer is too large".to_owned()),
-        };
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some((Stopwatch::start(), trouble));
-        outcome
-    }
-
-    /// How long ago the server was last heard of, and what was wrong with that; `None`: never.
-    pub(super) fn heard(&self) -> Option<(Duration, Option<String>)> {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.as_ref().map(|(watch, trouble)| (watch.elapsed(), trouble.clone()))
-    }
-
-    async fn exchange_once(
         &self,
         method: reqwest::Method,
         url: Url,

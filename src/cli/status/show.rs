@@ -8,11 +8,11 @@ use crate::{
     cli::{
         args::Format,
         error::CliError,
-        history::{length, one_line, tone},
+        history::{one_line, tone},
         next::distance,
         output::{Output, Tone, toned},
     },
-    clock::rfc3339,
+    clock::{length, rfc3339},
 };
 
 /// Longer reasons are cut; `why` has them whole.

@@ -3,8 +3,8 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::{
-    cli::history::{late, length, took},
-    clock::rfc3339,
+    cli::history::{late, took},
+    clock::{length, rfc3339},
     engine::{ReasonCode, Status, Trigger},
     history::HistoryRow,
     ids::ScheduleId,
