@@ -56,13 +56,9 @@ pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliEr
         if results.is_empty() {
             context.output.line("nothing to do")?;
         }
-        show::trouble(&plan, &mut context.output)?;
-    } else {
-        for blocked in &plan.blocked {
-            context.output.object(&blocked.to_json())?;
-        }
     }
-    Ok(if exit == Exit::Done { show::exit_of(&plan) } else { exit })
+    show::trouble(&plan, &mut context.output)?;
+    Ok(if exit == Exit::Done && !plan.blocked.is_empty() { Exit::Bad } else { exit })
 }
 
 fn deletes(plan: &Plan) -> BTreeSet<ServerScheduleId> {
