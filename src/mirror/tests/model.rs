@@ -496,6 +496,33 @@ fn an_unanswered_create_is_looked_for_before_it_is_sent_again() {
     }
 }
 
+/// A request of a process that was killed arrives when the next one has planned already.
+#[test]
+fn a_copy_that_comes_after_the_plan_is_taken_over() {
+    let wanted = file(&["daily 1 0 9 * * *; fires = \"server\""]);
+    for (late, then) in [
+        ("wfs_1 1 0 9 * * *; marker=main/daily", ["create daily: done", "enable daily: done"]),
+        (
+            "wfs_1 1 0 8 * * *; marker=main/daily",
+            [
+                "create daily: later, a copy was found, which the next apply makes equal to the file",
+                "enable daily: not tried, a step before it was not done",
+            ],
+        ),
+    ] {
+        let model = Model::new(&[], &[]);
+        let plan = block_on(look(&model, &wanted, false));
+        model.state().schedules.push(at_server(late));
+        let options = ApplyOptions { pause: Duration::ZERO, ..ApplyOptions::new(instance(), Deletes::All) };
+        let results = block_on(apply(&model, &plan, &options, &model, &NoHandover, &model));
+        assert_eq!(outcomes(&results), then);
+        assert_eq!(model.state().schedules.len(), 1, "{late}");
+        block_on(run(&model, &wanted, false, &NoHandover));
+        let settled = block_on(look(&model, &wanted, false));
+        assert_eq!(lines(&settled), [""; 0], "{late}");
+    }
+}
+
 #[test]
 fn whoever_fires_is_told_before_and_after() {
     let story = &STORIES[1];
