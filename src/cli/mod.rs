@@ -40,6 +40,10 @@ pub mod doctor;
 pub mod demo;
 pub mod sandbox;
 
+pub mod completions;
+pub mod man;
+pub mod schema;
+
 use args::{Cli, Command};
 use context::Context;
 use exit::Exit;
@@ -75,6 +79,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
+        Command::Schema(args) => schema::run(&args, context),
+        Command::Completions(args) => completions::run(&args, context),
+        Command::Man(args) => man::run(&args, context),
     };
     let result = result.and_then(|exit| context.output.flush().map(|()| exit));
     match result {

@@ -12,20 +12,22 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
         control::{Answer, Asked, Request},
-        log,
+        log, notify,
+        standing::Standing,
         timer::WallTimer,
     },
     dispatch::Dispatcher,
     engine::{Action, Engine, Event, Turn, change::Pause, event::RequestId},
     history::{Durable, History, HistoryError},
     ids::{OccurrenceKey, ScheduleId},
+    pulse::Pulse,
 };
 
 /// Events that are taken into one turn, and so into one transaction.
@@ -58,6 +60,8 @@ pub enum Input {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
         refused: Option<String>,
     },
+    /// Nothing: taking it is a sign of life.
+    Probe,
     /// End in order.
     Stop,
 }
@@ -89,6 +93,10 @@ pub struct EventLoop {
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
     stop_grace: Duration,
+    standing: watch::Sender<Standing>,
+    turns: Arc<Pulse>,
+    /// Who waits for the boot to be durable.
+    ready: Option<oneshot::Sender<()>>,
 }
 
 struct Commit {
@@ -124,7 +132,28 @@ impl EventLoop {
             requests: 0,
             clocks,
             stop_grace,
+            standing: watch::Sender::default(),
+            turns: Arc::default(),
+            ready: None,
         })
+    }
+
+    /// Counted at every turn.
+    #[must_use]
+    pub fn turns(&self) -> Arc<Pulse> {
+        Arc::clone(&self.turns)
+    }
+
+    /// Where the daemon stands; others may add to it.
+    pub(super) fn standing(&self) -> watch::Sender<Standing> {
+        self.standing.clone()
+    }
+
+    /// Resolves once the boot is durable: from then on, what is due is fired.
+    pub fn ready(&mut self) -> oneshot::Receiver<()> {
+        let (ready, booted) = oneshot::channel();
+        self.ready = Some(ready);
+        booted
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -146,6 +175,8 @@ impl EventLoop {
                 return self.stop().await;
             }
             self.timer.set(self.engine.next_wake()).map_err(LoopError::Timer)?;
+            self.standing.send_if_modified(|standing| standing.look_at(&self.engine));
+            self.turns.beat();
             tokio::select! {
                 biased;
                 committed = committed(&mut self.commits) => self.done(committed)?,
@@ -207,7 +238,10 @@ impl EventLoop {
             self.act(turn.actions);
             return Ok(());
         }
-        turn.changes.iter().for_each(log::change);
+        for change in &turn.changes {
+            log::change(change);
+            self.standing.send_if_modified(|standing| standing.note(change));
+        }
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
         self.commits.push_back(Commit { durable, actions: turn.actions });
@@ -218,6 +252,10 @@ impl EventLoop {
         let actions = committed.map_err(LoopError::History)?;
         crash_point("after-commit");
         self.act(actions);
+        // Commits end in the order of the turns, and the boot is the first.
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(());
+        }
         Ok(())
     }
 
@@ -239,12 +277,20 @@ impl EventLoop {
 
     async fn input(&mut self, input: Input) -> Result<(), LoopError> {
         match input {
-            Input::Event(event) => self.turn([*event]).await,
+            Input::Event(event) => {
+                let reload = matches!(*event, Event::Reload { .. } | Event::ReloadRefused { .. });
+                self.turn([*event]).await?;
+                if reload {
+                    notify::ready();
+                }
+                Ok(())
+            }
             Input::State { refused } => {
+                crash_point("in-state");
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
             }
-            Input::Stop => Ok(()),
+            Input::Stop | Input::Probe => Ok(()),
             Input::Asked(Asked { request: Request::State, answer }) => {
                 let _ = answer.send(self.state());
                 Ok(())
@@ -288,6 +334,8 @@ impl EventLoop {
     /// Runs that are going are followed again by the next process.
     async fn stop(&mut self) -> Result<(), LoopError> {
         crash_point("in-stop");
+        notify::stopping();
+        self.standing.send_modify(|standing| standing.stopping = true);
         self.turn([Event::Stop]).await?;
         let grace = tokio::time::sleep(self.stop_grace);
         tokio::pin!(grace);
@@ -296,6 +344,8 @@ impl EventLoop {
                 biased;
                 committed = committed(&mut self.commits) => self.done(committed)?,
                 Some(event) = self.events.recv() => self.turn([event]).await?,
+                // Whoever asks now is told that the daemon is stopping, as the way to answer is dropped.
+                Some(_) = self.inputs.recv() => self.turns.beat(),
                 () = &mut grace => {
                     let launches = self.engine.launches_in_flight();
                     tracing::warn!(launches, "stopping without the answers to some starts; the next start looks for their runs");

@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     config::{Config, Environment, Problem, Problems, Settings, Severity},
     crash_point::crash_point,
-    daemon::{event_loop::Input, notify, signals::Asks},
+    daemon::{event_loop::Input, notify, signals::Asks, standing::Standing},
     engine::Event,
     schedule::Timetable,
+    words::EACH,
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
@@ -34,11 +35,12 @@ pub(super) struct Reloader {
     release: String,
     /// What is wrong with the file on the disk, if it is not the one that is in force.
     refused: Option<String>,
+    standing: watch::Sender<Standing>,
 }
 
 impl Reloader {
     /// For the file that was read at the start.
-    pub(super) fn new(config: &Config, environment: &Environment) -> Self {
+    pub(super) fn new(config: &Config, environment: &Environment, standing: watch::Sender<Standing>) -> Self {
         Self {
             path: config.path.clone(),
             environment: environment.clone(),
@@ -47,6 +49,7 @@ impl Reloader {
             timetables: timetables(config),
             release: config.zones.release(),
             refused: None,
+            standing,
         }
     }
 
@@ -74,7 +77,7 @@ impl Reloader {
         }
     }
 
-    /// Takes over the file as it is now, or refuses it.
+    /// Takes over the file as it is now, or refuses it. The loop tells systemd that it is done with what comes of it.
     async fn reload(&mut self) -> Event {
         notify::reloading();
         let (path, environment) = (self.path.clone(), self.environment.clone());
@@ -83,20 +86,24 @@ impl Reloader {
                 crash_point("in-reload");
                 if config.settings != self.settings {
                     tracing::warn!(
+                        target: EACH,
                         "settings outside the schedules changed in the file: they take effect at the next start"
                     );
                 }
-                notify::ready(&format!("{} schedules", config.schedules.len()));
-                self.refused = None;
+                self.set_refused(None);
                 self.take_over(config)
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
-                notify::ready(&text);
-                self.refused = Some(text.clone());
+                self.set_refused(Some(text.clone()));
                 Event::ReloadRefused { text }
             }
         }
+    }
+
+    fn set_refused(&mut self, refused: Option<String>) {
+        self.refused.clone_from(&refused);
+        self.standing.send_modify(|standing| standing.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken
@@ -170,7 +177,7 @@ fn refused(path: &Path, problems: &Problems) -> String {
         format!("{place}{}", problem.message)
     };
     for problem in errors() {
-        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
+        tracing::error!(target: EACH, file = %path.display(), hint = problem.hint, "{}", line(problem));
     }
     let first = errors().next().map(line).unwrap_or_default();
     format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())
@@ -202,7 +209,7 @@ mod tests {
             write("schedules.toml", FILE.as_bytes());
             let environment = Environment::from_pairs([("TZDIR", folder.path().join("zones").to_str().unwrap())]);
             let config = Config::load(&folder.path().join("schedules.toml"), &environment).unwrap();
-            let reloader = Reloader::new(&config, &environment);
+            let reloader = Reloader::new(&config, &environment, watch::Sender::default());
             Self { folder, reloader }
         }
 

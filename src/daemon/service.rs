@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::{Clock, delta},
@@ -17,6 +17,8 @@ use crate::{
         notify,
         reload::Reloader,
         signals::{Asks, SignalStream},
+        standing,
+        watchdog::Watchdog,
     },
     dispatch::{Dispatcher, Patience},
     engine::{
@@ -101,13 +103,13 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
         let boot = parts.boot(setup);
-        let file = keep_current(setup, parts.inputs.clone())?;
+        let file = keep_current(setup, &parts)?;
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
-        notify::ready(&format!("{} schedules", setup.config.schedules.len()));
+        tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
+        tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
-        notify::stopping();
         // It holds the history for as long as it lives, and what is held is not closed.
         pruning.abort();
         let _ = pruning.await;
@@ -219,6 +221,10 @@ impl Parts {
         Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
+    fn watchdog(&self) -> Watchdog {
+        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
+    }
+
     /// The end, in order: the loop's last rows, then the database.
     async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
@@ -271,6 +277,17 @@ fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
         .collect()
 }
 
+/// Tells systemd that what is due is fired from now on, and that it goes on.
+async fn tell_ready(booted: oneshot::Receiver<()>, watchdog: Watchdog) {
+    if booted.await.is_ok() {
+        notify::ready();
+        if let Err(error) = watchdog.start() {
+            // It is not fed, then, and systemd starts the daemon again.
+            tracing::error!(%error, "the watchdog cannot be fed");
+        }
+    }
+}
+
 /// Hands the control socket's requests to the loop.
 async fn hand_over(mut requests: mpsc::Receiver<Asked>, inputs: mpsc::Sender<Input>) {
     while let Some(asked) = requests.recv().await {
@@ -297,13 +314,14 @@ async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Opti
 }
 
 /// Reads the file again from now on, whenever it is asked to. The answer is where to ask.
-fn keep_current(setup: &Setup, inputs: mpsc::Sender<Input>) -> Result<mpsc::Sender<Asks>, DaemonError> {
+fn keep_current(setup: &Setup, parts: &Parts) -> Result<mpsc::Sender<Asks>, DaemonError> {
     let (file, asked) = mpsc::channel(INPUTS_WAITING_MAX);
     if setup.config.settings.reload_on_change {
         let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
         tokio::spawn(watch.serve(file.clone()));
     }
-    tokio::spawn(Reloader::new(&setup.config, &setup.environment).serve(asked, inputs));
+    let reloader = Reloader::new(&setup.config, &setup.environment, parts.event_loop.standing());
+    tokio::spawn(reloader.serve(asked, parts.inputs.clone()));
     Ok(file)
 }
 

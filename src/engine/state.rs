@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    engine::{Engine, flight::Stage},
+    engine::{Engine, Timer, flight::Stage},
     ids::{OccurrenceKey, RunId, ScheduleId},
 };
 
@@ -41,6 +41,27 @@ impl Engine {
     #[must_use]
     pub fn awaits_launch(&self, key: &OccurrenceKey) -> bool {
         self.flights.get(key).is_some_and(|flight| !matches!(flight.stage, Stage::Running { .. }))
+    }
+
+    /// Schedules of the file.
+    #[must_use]
+    pub fn schedule_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Occurrences that are not over.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// The occurrence that is due next of all, and when it is fired. Cheap, unlike [`Engine::snapshot`].
+    #[must_use]
+    pub fn next_due(&self) -> Option<(&ScheduleId, DateTime<Utc>)> {
+        self.timers.iter().find_map(|(at, timer)| match timer {
+            Timer::Due(id) => Some((id, *at)),
+            _ => None,
+        })
     }
 
     /// Looks at the engine.

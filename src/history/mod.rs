@@ -30,7 +30,7 @@ pub use query::HistoryFilter;
 pub use reader::Reader;
 pub use rows::{AttemptRow, DefinitionRow, HistoryRow, NoteRow, OccurrenceDetail, RunRow, ScheduleRow};
 pub use store::Store;
-pub use writer::{Durable, History, Stall};
+pub use writer::{Durable, History, Stall, WriterPulse};
 
 /// The file of the database, in the state folder.
 pub const DATABASE_FILE: &str = "history.db";

@@ -539,6 +539,20 @@ fn a_key_file_that_others_can_read_is_a_warning() {
     project.run(&["check"]).code(0).stdout_has("1 schedule, no problems");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_that_everybody_can_change_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let project = Project::with_file(&format!("{HEAD}cron_expression = \"0 9 * * *\"\n"));
+    let mode =
+        |mode| std::fs::set_permissions(project.path("schedules.toml"), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o646);
+    project.run(&["check"]).code(2).stdout_has("exposed_file").stdout_has("chmod o-w schedules.toml");
+    mode(0o664);
+    project.run(&["check"]).code(0);
+}
+
 #[test]
 fn json_has_one_object_a_line() {
     let ran = Project::with_file(&format!("{HEAD}cron_expression = \"0 22-2 * * *\"\n")).run(&["check", "-f", "json"]);
