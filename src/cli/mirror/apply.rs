@@ -23,8 +23,8 @@ const AFTER_HELP: &str = "\
 A daemon that runs on the same state folder does it; without one, this command does it itself. A second apply finds nothing
 to do. Interrupted anywhere, the next one finishes the work.
 
-Exit code 0 if everything was done; 1 if the server refused something, or something cannot be had or needs a look; 2 if it would delete
-and nobody agreed; 3 if the server could not be used for a part of it.
+Exit code 0 if everything was done; 1 if the server refused something, or something cannot be had or needs a look; 2 if
+it would delete and nobody agreed; 3 if the server could not be used for a part of it.
 
 In JSON, the objects of `plan` with outcome (done, later, refused, failed, unrecorded, not_tried) and message.";
 
@@ -52,10 +52,8 @@ pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliEr
     }
     let results = carry_out(&start, deletes)?;
     let exit = show::results(&results, &mut context.output)?;
-    if context.output.format() == Format::Text {
-        if results.is_empty() {
-            context.output.line("nothing to do")?;
-        }
+    if results.is_empty() && context.output.format() == Format::Text {
+        context.output.line("nothing to do")?;
     }
     show::trouble(&plan, &mut context.output)?;
     Ok(if exit == Exit::Done { show::exit_of(&plan) } else { exit })
