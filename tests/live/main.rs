@@ -7,6 +7,7 @@
 
 mod kills;
 mod mirror;
+mod owner;
 mod rig;
 
 use rig::{Home, Live, next_minute};
