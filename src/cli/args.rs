@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{audit, backfill, check, demo, doctor, exit, history, mirror, next, pause, run, sandbox, show, trigger};
+use super::{
+    audit, backfill, check, completions, demo, doctor, exit, history, init, log::LogFormat, man, mirror, next, pause,
+    run, sandbox, schema, show, status, trigger, why, workflows,
+};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -68,6 +71,9 @@ pub struct Common {
     /// other commands at `warn`.
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// In which form to log [else $SKYCRON_LOG_FORMAT, auto]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// How data is printed.
@@ -83,16 +89,24 @@ pub enum Format {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a file to begin with, made from the workflows of the key's organisation
+    Init(init::InitArgs),
     /// Run the daemon, in the foreground: start what is due, follow it, write everything down
     Run(run::RunArgs),
     /// Read the file and list every problem in it; touches nothing
     Check(check::CheckArgs),
+    /// List the workflows of the key's organisation, and their parameters
+    Workflows(workflows::WorkflowsArgs),
     /// Show when schedules, or an expression, are due next
     Next(next::NextArgs),
+    /// Show on one screen how it stands: daemon, file, API, what runs, what is next, what failed
+    Status(status::StatusArgs),
     /// Show what happened
     History(history::HistoryArgs),
     /// Show everything about one occurrence or run
     Show(show::ShowArgs),
+    /// Tell why a schedule did or did not run at an instant, and what to do
+    Why(why::WhyArgs),
     /// Start a schedule's workflow now; it is recorded as manual
     Trigger(trigger::TriggerArgs),
     /// Start occurrences of the past, once each
@@ -111,6 +125,12 @@ pub enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// See the main job done on a built-in look-alike server: needs no key, no file, no network
     Demo(demo::DemoArgs),
+    /// Print the JSON Schema of the file, for editors
+    Schema(schema::SchemaArgs),
+    /// Print what a shell needs to complete the command line
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page of the program or of a command
+    Man(man::ManArgs),
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{
-    args::Format, context::Context, error::CliError, exit::Exit, instant::InstantArg, output::Tone, run::history_error,
+    args::Format, context::Context, error::CliError, exit::Exit, instant::InstantArg, output::Tone, progress::Progress,
+    run::history_error,
 };
 use crate::{
     clock::{Clock, rfc3339},
     config::{Config, zones::ZoneSource},
-    engine::audit::{Segment, audit},
-    history::{Reader, ScheduleRow},
-    schedule::{Definition, Timetable},
+    daemon::account::segments,
+    engine::audit::audit,
+    history::Reader,
 };
 
 const AFTER_HELP: &str = "\
@@ -59,19 +60,32 @@ pub fn run(args: &AuditArgs, context: &mut Context) -> Result<Exit, CliError> {
         let at = at.map_or_else(String::new, |at| format!(" {}", rfc3339(at)));
         context.output.line(format_args!("{word} {schedule}{at}: {detail}"))
     };
-    for row in reader.schedules().map_err(history_error)? {
+    let known = reader.schedules().map_err(history_error)?;
+    let mut progress = Some(Progress::of(known.len() as u64, "schedules computed", &context.output));
+    for row in known {
         schedules += 1;
         let id = row.id.to_string();
-        let (segments, unreadable) = segments(&reader, &row, begin, &zones)?;
+        let (segments, unreadable) = segments(&reader, &row, begin, &zones).map_err(history_error)?;
+        if !unreadable.is_empty() {
+            progress = None;
+        }
         for detail in unreadable {
             tell(context, &id, "unreadable", None, &detail)?;
         }
         let found = audit(&segments, &reader.ledger(&row.id, begin).map_err(history_error)?);
         due += found.due;
+        // A bar and findings would be drawn over one another: the findings are their own progress.
+        if !found.findings.is_empty() {
+            progress = None;
+        }
         for finding in &found.findings {
             tell(context, &id, finding.word(), Some(finding.at()), &finding.detail())?;
         }
+        if let Some(progress) = &mut progress {
+            progress.step(&mut context.output);
+        }
     }
+    drop(progress);
     for (run_id, occurrences) in reader.runs_of_several().map_err(history_error)? {
         let detail = format!("run {run_id} is told to be that of {}", occurrences.join(" and "));
         let schedule = occurrences
@@ -93,47 +107,10 @@ pub fn run(args: &AuditArgs, context: &mut Context) -> Result<Exit, CliError> {
 }
 
 /// The rules that the file asks for, where there is a file; else the newer of the two sources.
-fn zones(context: &Context) -> Arc<ZoneSource> {
+pub(super) fn zones(context: &Context) -> Arc<ZoneSource> {
     let config = context.config_path().ok().and_then(|path| Config::load(&path, &context.environment).ok());
     config.map_or_else(
         || Arc::new(ZoneSource::newer(context.environment.path("TZDIR").as_deref())),
         |config| config.zones,
     )
-}
-
-/// What was in force when, from `begin` to what the schedule is accounted for; and what of it cannot be computed any more.
-fn segments(
-    reader: &Reader,
-    row: &ScheduleRow,
-    begin: Option<DateTime<Utc>>,
-    zones: &ZoneSource,
-) -> Result<(Vec<Segment>, Vec<String>), CliError> {
-    let mut segments: Vec<(Segment, Definition)> = Vec::new();
-    let mut unreadable = Vec::new();
-    let definitions = reader.definitions(&row.id).map_err(history_error)?;
-    for (index, definition) in definitions.iter().enumerate() {
-        // A later one decides from its own instant on, which may lie before: after a clock that was ahead was set back.
-        let next = definitions[index + 1..].iter().map(|next| next.at).min();
-        let Some(when) = &definition.definition else { continue };
-        let until = next.unwrap_or(row.accounted_through);
-        let after = begin.map_or(definition.at, |begin| begin.max(definition.at));
-        if after >= until {
-            continue;
-        }
-        // A definition that was written again unchanged (another workflow) goes on: a row may reach over the seam.
-        if let Some((last, of_last)) = segments.last_mut()
-            && last.until == after
-            && of_last == when
-        {
-            last.until = until;
-            continue;
-        }
-        match Timetable::from_definition(when, |name| zones.zone(name).ok()) {
-            Ok(timetable) => segments.push((Segment { after, until, timetable }, when.clone())),
-            Err(error) => {
-                unreadable.push(format!("the definition of {} cannot be computed: {error}", rfc3339(definition.at)));
-            }
-        }
-    }
-    Ok((segments.into_iter().map(|(segment, _)| segment).collect(), unreadable))
 }

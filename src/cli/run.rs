@@ -7,7 +7,7 @@ use clap::Args;
 use super::{context::Context, error::CliError, exit::Exit, log, problems};
 use crate::{
     config::{Config, Problem},
-    daemon::{self, DaemonError, Setup},
+    daemon::{self, DaemonError, Setup, shield},
     history::HistoryError,
     schedule::template::Secrets,
     secret::Secret,
@@ -38,7 +38,10 @@ pub fn run(_args: &RunArgs, context: &mut Context) -> Result<Exit, CliError> {
     let setup = setup(load(context)?, context)?;
     let (file, state) = (setup.config.path.display().to_string(), setup.state_dir.display().to_string());
     tracing::info!(file, state, schedules = setup.config.schedules.len(), "skycron {}", env!("CARGO_PKG_VERSION"));
-    daemon::serve(&setup).map_err(cli_error)?;
+    shield::panics_to_log(setup.secrets.values().chain([&setup.api_key]).cloned().collect());
+    let served = daemon::serve(&setup).map_err(cli_error);
+    log::finish();
+    served?;
     tracing::info!("stopped in order");
     Ok(Exit::Done)
 }
@@ -63,6 +66,7 @@ pub fn load(context: &mut Context) -> Result<Config, CliError> {
 /// # Errors
 /// The key is not there or is none.
 pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
+    shield::no_dumps();
     let api_key = config.settings.api.api_key.resolve(&context.environment).map_err(problem)?;
     let secrets =
         config.settings.secrets.iter().map(|(name, source)| {

@@ -2,6 +2,7 @@
 
 use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
+use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -9,13 +10,15 @@ use super::{
     api::{self, RawApi},
     bounds::duration,
     history::{self, RawHistory},
+    http::{self, RawHttp},
     kinds::Nested,
     mirror::{self, RawMirror},
     pieces,
     policies::{self, PolicySet},
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
-    schedule::{self, RawDefaults, Seen},
+    schedule::{self, RawDefaults, RawSchedule, Seen},
+    schema,
     secrets::{self, RawSecrets},
     settings::Settings,
     timetable::{CronCache, Rules},
@@ -31,15 +34,29 @@ use crate::{
 shape! {
     /// The top level as it is written.
     RawFile as "" {
-        instance: String,
-        zone_rules: ZoneRulesChoice,
-        min_interval: Duration,
-        reload_on_change: bool,
+        /// The name of this installation: the first part of every occurrence's name. Give two installations that use one
+        /// Skyvern organisation two names.
+        instance: String = "main",
+        /// Whose rules say when a zone changes its clocks. They are read again with the file, and once a day.
+        zone_rules: ZoneRulesChoice = "auto",
+        /// No schedule may be due more often than this. The API's own bound is five minutes; this can only be longer.
+        min_interval: Duration ["5m", "366days"] = "5m",
+        /// Read the file again by itself when it changes, and not only when told to (SIGHUP).
+        reload_on_change: bool = false,
+        /// Where the API is, how it is used, and where its key is.
         api: Nested<RawApi>,
+        /// How much of the past is kept.
         history: Nested<RawHistory>,
+        /// Whether all is well, for programs and for people.
+        http: Nested<RawHttp>,
+        /// The schedules that Skyvern itself keeps, made equal to those of the file.
         mirror: Nested<RawMirror>,
+        /// Where the secrets are that templates speak of as `{{ secrets.NAME }}`: a name, and a table as `api_key` takes it.
+        /// The secrets themselves are never in the file, the history or the log.
         secrets: RawSecrets,
+        /// What holds for every schedule that does not say otherwise.
         defaults: Nested<RawDefaults>,
+        /// The schedules: one `[[schedule]]` for each.
         schedule: Schedules,
     }
 }
@@ -65,6 +82,10 @@ impl FromToml for Schedules {
                 None
             }
         }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "array", "items": schema::of_shape::<RawSchedule>() })
     }
 }
 
@@ -208,6 +229,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         history: match &raw.history {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
+        },
+        http: match &raw.http {
+            Some(at) => http::check(&at.value.0, reading),
+            None => http::check(&RawHttp::default(), reading),
         },
         mirror: match &raw.mirror {
             Some(at) => mirror::check(&at.value.0, reading),

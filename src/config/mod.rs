@@ -8,6 +8,7 @@
 //! does not read the API key unless it is asked ([`ApiKeySource::resolve`]).
 
 pub mod environment;
+pub mod places;
 pub mod problem;
 pub mod settings;
 pub mod zones;
@@ -16,10 +17,12 @@ mod file;
 mod keys;
 mod kinds;
 mod reader;
+mod schema;
 
 mod api;
 mod bounds;
 mod history;
+mod http;
 mod key;
 mod mirror;
 mod options;
@@ -44,9 +47,11 @@ use std::{
 };
 
 pub use environment::Environment;
-pub use keys::tables;
+pub use keys::{Key, Table, tables};
+pub use places::Places;
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, MirrorSettings, OnDrift, Settings};
+pub use schema::schema;
+pub use settings::{ApiKeySource, ApiSettings, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};
@@ -165,8 +170,12 @@ fn read_text(path: &Path) -> Result<String, Problem> {
         }
     };
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
         return Err(unreadable("this is a folder".to_owned()).hint("name the file in it"));
+    }
+    if let Some(problem) = key::open_to_changes("the file, which says where the key is sent", path, &metadata) {
+        return Err(problem);
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;

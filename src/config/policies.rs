@@ -17,29 +17,46 @@ use crate::{
 shape! {
     /// The policies as they are written.
     RawPolicies as "policies" {
-        fires: Fires,
-        server_grace: Duration,
-        failover: Failover,
-        overlap: Overlap,
-        catch_up: CatchUp,
-        catch_up_window: Duration,
-        jitter: Duration,
-        gap: Gap,
-        fold: Fold,
-        run_timeout: OrNone<Duration>,
-        retry: OrNone<Nested<RawRetry>>,
-        on_unknown: OnUnknown,
+        /// Who starts the runs.
+        fires: Fires = "local",
+        /// With `fires = "server"`: how late the server may be. Past it, the occurrence is `missed`, or `failover` acts.
+        server_grace: Duration ["1m", "1day"] = "5m",
+        /// With `fires = "server"`: an occurrence that the server did not start in time.
+        failover: Failover = "none",
+        /// Due while a run of the schedule is still going.
+        overlap: Overlap = "skip",
+        /// Occurrences that passed while nothing could fire: the machine was off, the API was down.
+        catch_up: CatchUp = "latest",
+        /// How late a start may be. Past it, the occurrence is `missed`.
+        catch_up_window: Duration ["1m", "3660days"] = "24h",
+        /// Start each occurrence this much later at most, by an amount that is fixed for it; never past the next one.
+        jitter: Duration ["0s", "1day"] = "0s",
+        /// A local time that a clock change skips.
+        gap: Gap = "shift",
+        /// A local time that a clock change repeats.
+        fold: Fold = "auto",
+        /// Cancel a run that goes on longer than this.
+        run_timeout: OrNone<Duration> ["1s", "3660days"] = "none",
+        /// Start again after a bad end.
+        retry: OrNone<Nested<RawRetry>> = "none",
+        /// No clear answer came to a start, and looking does not tell whether there is a run.
+        on_unknown: OnUnknown = "hold",
     }
 }
 
 shape! {
     /// `retry` as it is written.
     RawRetry as "schedule.retry" {
-        max_attempts: u64,
-        on: Texts,
-        delay: Duration,
-        max_delay: Duration,
+        /// Starts in all, the first included.
+        max_attempts: u64 [2, 10],
+        /// The bad ends that lead to another start: `failed`, `terminated`, `timed_out`, `canceled`.
+        on: Texts = ["failed", "timed_out"],
+        /// Wait before the second start; it doubles from one to the next.
+        delay: Duration ["1s", "1day"] = "1m",
+        /// The longest wait.
+        max_delay: Duration ["1s", "1day"] = "1h",
     }
+    rules { "required": ["max_attempts"] }
 }
 
 /// The policies of a schedule, and the two that its timetable carries.

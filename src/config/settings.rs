@@ -1,6 +1,6 @@
 //! The checked values of the file that are not schedules. Values and defaults only.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use url::Url;
 
@@ -22,6 +22,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// `[history]`.
     pub history: HistorySettings,
+    /// `[http]`.
+    pub http: HttpSettings,
     /// `[mirror]`.
     pub mirror: MirrorSettings,
     /// `[secrets]`: where the secrets are that templates speak of.
@@ -76,6 +78,15 @@ pub struct HistorySettings {
     pub rows_max: u64,
     /// Of each stored body (output, errors), in bytes; the rest is cut off.
     pub body_bytes_max: u64,
+}
+
+/// Where the status is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where to listen; `None`: nothing does.
+    pub listen: Option<SocketAddr>,
+    /// Names by which the server may be asked for, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 words! {

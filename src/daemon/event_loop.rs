@@ -12,24 +12,28 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
-        control::{Answer, Asked, Request},
+        control::{Answer, ApiHeard, Asked, Request},
         log,
+        metrics::Metrics,
+        notify,
+        standing::Standing,
         timer::WallTimer,
     },
     dispatch::Dispatcher,
     engine::{
-        Action, Engine, Event, Turn,
+        Action, Engine, Event, Overview, OverviewOf, Turn,
         change::{Ownership, Pause},
         event::{HandoverAnswer, HandoverStep, RequestId},
     },
-    history::{Durable, History, HistoryError},
+    history::{Durable, History, HistoryError, Stall},
     ids::{OccurrenceKey, ScheduleId},
+    pulse::Pulse,
 };
 
 /// Events that are taken into one turn, and so into one transaction.
@@ -68,11 +72,15 @@ pub enum Input {
     },
     /// Who fires what, as far as it is not as it should be, and where that is told.
     Unsettled(oneshot::Sender<Unsettled>),
+    /// Tell the status how it is.
+    Look(OverviewOf, oneshot::Sender<Sight>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
         refused: Option<String>,
     },
+    /// Nothing: taking it is a sign of life.
+    Probe,
     /// End in order.
     Stop,
 }
@@ -84,6 +92,15 @@ pub struct Unsettled {
     pub open: Vec<(ScheduleId, Ownership)>,
     /// The server is to fire these, and this daemon does as yet.
     pub not_handed_over: BTreeSet<ScheduleId>,
+}
+
+/// The loop, its engine and its history at a moment.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The engine.
+    pub overview: Overview,
+    /// Rows cannot be written, since when and why.
+    pub stall: Option<Stall>,
 }
 
 /// When the loop ends by itself.
@@ -115,7 +132,14 @@ pub struct EventLoop {
     requests: u64,
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
+    /// When this was made.
+    up_since: DateTime<Utc>,
     stop_grace: Duration,
+    standing: watch::Sender<Standing>,
+    turns: Arc<Pulse>,
+    /// Who waits for the boot to be durable.
+    ready: Option<oneshot::Sender<()>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 struct Commit {
@@ -138,6 +162,7 @@ impl EventLoop {
         stop_grace: Duration,
     ) -> io::Result<Self> {
         let clocks = (clock.now(), Stopwatch::start());
+        let up_since = clocks.0;
         Ok(Self {
             engine,
             history,
@@ -152,7 +177,12 @@ impl EventLoop {
             mirror: Arc::default(),
             requests: 0,
             clocks,
+            up_since,
             stop_grace,
+            standing: watch::Sender::default(),
+            turns: Arc::default(),
+            ready: None,
+            metrics: None,
         })
     }
 
@@ -160,6 +190,29 @@ impl EventLoop {
     #[must_use]
     pub fn mirror(&self) -> Arc<Notify> {
         Arc::clone(&self.mirror)
+    }
+
+    /// Counted at every turn.
+    #[must_use]
+    pub fn turns(&self) -> Arc<Pulse> {
+        Arc::clone(&self.turns)
+    }
+
+    /// Where the daemon stands; others may add to it.
+    pub(super) fn standing(&self) -> watch::Sender<Standing> {
+        self.standing.clone()
+    }
+
+    /// Resolves once the boot is durable: from then on, what is due is fired.
+    pub fn ready(&mut self) -> oneshot::Receiver<()> {
+        let (ready, booted) = oneshot::channel();
+        self.ready = Some(ready);
+        booted
+    }
+
+    /// Counts what happens from now on.
+    pub fn count(&mut self, metrics: Arc<Metrics>) {
+        self.metrics = Some(metrics);
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -181,6 +234,8 @@ impl EventLoop {
                 return self.stop().await;
             }
             self.timer.set(self.engine.next_wake()).map_err(LoopError::Timer)?;
+            self.standing.send_if_modified(|standing| standing.look_at(&self.engine));
+            self.turns.beat();
             tokio::select! {
                 biased;
                 committed = committed(&mut self.commits) => self.done(committed)?,
@@ -242,7 +297,13 @@ impl EventLoop {
             self.act(turn.actions);
             return Ok(());
         }
-        turn.changes.iter().for_each(log::change);
+        for change in &turn.changes {
+            log::change(change);
+            if let Some(metrics) = &self.metrics {
+                metrics.change(change);
+            }
+            self.standing.send_if_modified(|standing| standing.note(change));
+        }
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
         self.commits.push_back(Commit { durable, actions: turn.actions });
@@ -253,6 +314,10 @@ impl EventLoop {
         let actions = committed.map_err(LoopError::History)?;
         crash_point("after-commit");
         self.act(actions);
+        // Commits end in the order of the turns, and the boot is the first.
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(());
+        }
         Ok(())
     }
 
@@ -280,7 +345,14 @@ impl EventLoop {
 
     async fn input(&mut self, input: Input) -> Result<(), LoopError> {
         match input {
-            Input::Event(event) => self.turn([*event]).await,
+            Input::Event(event) => {
+                let reload = matches!(*event, Event::Reload { .. } | Event::ReloadRefused { .. });
+                self.turn([*event]).await?;
+                if reload {
+                    notify::ready();
+                }
+                Ok(())
+            }
             Input::Handover { schedule, step, answer } => {
                 let request = self.next_request();
                 self.handovers.insert(request, answer);
@@ -292,10 +364,16 @@ impl EventLoop {
                 Ok(())
             }
             Input::State { refused } => {
+                crash_point("in-state");
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
             }
-            Input::Stop => Ok(()),
+            Input::Stop | Input::Probe => Ok(()),
+            Input::Look(of, answer) => {
+                let overview = self.engine.overview(self.clock.now(), &of);
+                let _ = answer.send(Sight { overview, stall: self.history.stall() });
+                Ok(())
+            }
             Input::Asked(Asked { request: Request::State, answer }) => {
                 let _ = answer.send(self.state());
                 Ok(())
@@ -319,7 +397,10 @@ impl EventLoop {
         let snapshot = self.engine.snapshot();
         let stall = self.history.stall();
         let stalled = stall.map(|stall| format!("since {}: {}", rfc3339_millis(stall.since), stall.reason));
-        Answer::State { schedules: snapshot.schedules, open: snapshot.open.len(), stalled }
+        let heard = self.dispatcher.heard();
+        let api = heard.map(|(ago, trouble)| ApiHeard { seconds_ago: ago.as_secs(), trouble });
+        let (schedules, open) = (snapshot.schedules, snapshot.open.len());
+        Answer::State { schedules, open, stalled, since: Some(self.up_since), api }
     }
 
     fn next_request(&mut self) -> RequestId {
@@ -339,6 +420,8 @@ impl EventLoop {
     /// Runs that are going are followed again by the next process.
     async fn stop(&mut self) -> Result<(), LoopError> {
         crash_point("in-stop");
+        notify::stopping();
+        self.standing.send_modify(|standing| standing.stopping = true);
         self.turn([Event::Stop]).await?;
         let grace = tokio::time::sleep(self.stop_grace);
         tokio::pin!(grace);
@@ -347,6 +430,8 @@ impl EventLoop {
                 biased;
                 committed = committed(&mut self.commits) => self.done(committed)?,
                 Some(event) = self.events.recv() => self.turn([event]).await?,
+                // Whoever asks now is told that the daemon is stopping, as the way to answer is dropped.
+                Some(_) = self.inputs.recv() => self.turns.beat(),
                 () = &mut grace => {
                     let launches = self.engine.launches_in_flight();
                     tracing::warn!(launches, "stopping without the answers to some starts; the next start looks for their runs");

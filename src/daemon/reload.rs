@@ -11,15 +11,33 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    config::{Config, Environment, Problem, Problems, Settings, Severity},
+    config::{Config, Environment, Problem, Problems, Settings, Severity, ZoneSource},
     crash_point::crash_point,
-    daemon::{event_loop::Input, notify, signals::Asks},
+    daemon::{event_loop::Input, notify, signals::Asks, standing::Standing},
     engine::Event,
     schedule::{Schedule, Timetable},
+    words::EACH,
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
 const ZONES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// The file that is in force, and what became of the latest try to read it again.
+#[derive(Debug, Clone)]
+pub(super) struct InForce {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Its schedules, in its order; the engine's own.
+    pub schedules: Arc<[Arc<Schedule>]>,
+    /// Whose zone rules its zones came from.
+    pub zones: Arc<ZoneSource>,
+    /// What is wrong with the file on the disk, if it is not the one that is in force.
+    pub refused: Option<String>,
+    /// Settings outside the schedules differ from those of the start, which are in force.
+    pub settings_changed: bool,
+}
 
 /// Knows the file that is in force, and reads it again.
 #[derive(Debug)]
@@ -34,12 +52,24 @@ pub(super) struct Reloader {
     release: String,
     /// What is wrong with the file on the disk, if it is not the one that is in force.
     refused: Option<String>,
+    standing: watch::Sender<Standing>,
+    /// For whoever shows it.
+    in_force: watch::Sender<InForce>,
 }
 
 impl Reloader {
     /// For the file that was read at the start.
-    pub(super) fn new(config: &Config, environment: &Environment) -> Self {
+    pub(super) fn new(config: &Config, environment: &Environment, standing: watch::Sender<Standing>) -> Self {
+        let in_force = InForce {
+            path: config.path.clone(),
+            text: Arc::clone(&config.text),
+            schedules: config.schedules.as_slice().into(),
+            zones: Arc::clone(&config.zones),
+            refused: None,
+            settings_changed: false,
+        };
         Self {
+            in_force: watch::Sender::new(in_force),
             path: config.path.clone(),
             environment: environment.clone(),
             settings: config.settings.clone(),
@@ -47,7 +77,13 @@ impl Reloader {
             timetables: timetables(config),
             release: config.zones.release(),
             refused: None,
+            standing,
         }
+    }
+
+    /// The file that is in force, now and later.
+    pub(super) fn in_force(&self) -> watch::Receiver<InForce> {
+        self.in_force.subscribe()
     }
 
     /// Does what is asked for, and reads the zone files afresh once a day, until nobody asks or listens any more.
@@ -90,29 +126,36 @@ impl Reloader {
         }
     }
 
-    /// Takes over the file as it is now, or refuses it.
+    /// Takes over the file as it is now, or refuses it. The loop tells systemd that it is done with what comes of it.
     async fn reload(&mut self) -> Event {
         notify::reloading();
         let (path, environment) = (self.path.clone(), self.environment.clone());
         match apart(move || Config::load(&path, &environment)).await {
             Ok(config) => {
                 crash_point("in-reload");
-                if config.settings != self.settings {
+                let settings_changed = config.settings != self.settings;
+                if settings_changed {
                     tracing::warn!(
+                        target: EACH,
                         "settings outside the schedules changed in the file: they take effect at the next start"
                     );
                 }
-                notify::ready(&format!("{} schedules", config.schedules.len()));
-                self.refused = None;
+                self.set_refused(None);
+                self.in_force.send_modify(|in_force| in_force.settings_changed = settings_changed);
                 self.take_over(config)
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
-                notify::ready(&text);
-                self.refused = Some(text.clone());
+                self.set_refused(Some(text.clone()));
+                self.in_force.send_modify(|in_force| in_force.refused = Some(text.clone()));
                 Event::ReloadRefused { text }
             }
         }
+    }
+
+    fn set_refused(&mut self, refused: Option<String>) {
+        self.refused.clone_from(&refused);
+        self.standing.send_modify(|standing| standing.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken
@@ -147,7 +190,14 @@ impl Reloader {
         self.tell_release(config.zones.release());
         self.timetables = timetables(&config);
         self.text = config.text;
-        Event::Reload { schedules: config.schedules }
+        let schedules = config.schedules;
+        self.in_force.send_modify(|in_force| {
+            in_force.text = Arc::clone(&self.text);
+            in_force.schedules = schedules.as_slice().into();
+            in_force.zones = config.zones;
+            in_force.refused.clone_from(&self.refused);
+        });
+        Event::Reload { schedules }
     }
 
     fn tell_release(&mut self, release: String) {
@@ -186,7 +236,7 @@ fn refused(path: &Path, problems: &Problems) -> String {
         format!("{place}{}", problem.message)
     };
     for problem in errors() {
-        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
+        tracing::error!(target: EACH, file = %path.display(), hint = problem.hint, "{}", line(problem));
     }
     let first = errors().next().map(line).unwrap_or_default();
     format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())
@@ -217,7 +267,7 @@ mod tests {
             write("schedules.toml", FILE.as_bytes());
             let environment = Environment::from_pairs([("TZDIR", folder.path().join("zones").to_str().unwrap())]);
             let config = Config::load(&folder.path().join("schedules.toml"), &environment).unwrap();
-            let reloader = Reloader::new(&config, &environment);
+            let reloader = Reloader::new(&config, &environment, watch::Sender::default());
             Self { folder, reloader }
         }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -17,10 +17,14 @@ use crate::{
         control::{Answer, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
+        http::{Http, Sources},
+        metrics::Metrics,
         mirroring::{ApplyAsked, Mirroring, sort_requests},
         notify,
-        reload::Reloader,
+        reload::{InForce, Reloader},
         signals::{Asks, SignalStream},
+        standing,
+        watchdog::Watchdog,
     },
     dispatch::{Dispatcher, Patience},
     engine::{
@@ -103,17 +107,21 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let control = Control::listen(&setup.state_dir).map_err(system("listening on the control socket"))?;
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
+        let reloader = Reloader::new(&setup.config, &setup.environment, parts.event_loop.standing());
+        let in_force = reloader.in_force();
         let boot = parts.boot(setup);
+        let http = look_in(setup, &mut parts, in_force)?;
         let (current, schedules) = watch::channel(setup.config.schedules.clone());
-        let file = keep_current(setup, parts.inputs.clone(), current)?;
+        let file = keep_current(setup, reloader, parts.inputs.clone(), current)?;
         let (mirror, mirroring) = parts.mirror(setup, schedules).unzip();
         tokio::spawn(sort_requests(requests, mirror, parts.inputs.clone()));
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
-        notify::ready(&format!("{} schedules", setup.config.schedules.len()));
+        tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
+        tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
         let result = parts.run(boot).await;
-        notify::stopping();
+        drop(http);
         // It holds the history for as long as it lives, and what is held is not closed.
         for task in [Some(pruning), mirroring].into_iter().flatten() {
             task.abort();
@@ -263,6 +271,10 @@ impl Parts {
         self.event_loop.run(boot, &Until::Stopped).await
     }
 
+    fn watchdog(&self) -> Watchdog {
+        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
+    }
+
     /// The end, in order: the loop's last rows, then the database.
     pub(super) async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
@@ -315,6 +327,17 @@ fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
         .collect()
 }
 
+/// Tells systemd that what is due is fired from now on, and that it goes on.
+async fn tell_ready(booted: oneshot::Receiver<()>, watchdog: Watchdog) {
+    if booted.await.is_ok() {
+        notify::ready();
+        if let Err(error) = watchdog.start() {
+            // It is not fed, then, and systemd starts the daemon again.
+            tracing::error!(%error, "the watchdog cannot be fed");
+        }
+    }
+}
+
 /// Hands what signals ask for to the loop; what concerns the file goes to who reads it again, where there is one.
 async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Option<mpsc::Sender<Asks>>) {
     loop {
@@ -334,6 +357,7 @@ async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Opti
 /// Reads the file again from now on, whenever it is asked to. The answer is where to ask.
 fn keep_current(
     setup: &Setup,
+    reloader: Reloader,
     inputs: mpsc::Sender<Input>,
     schedules: watch::Sender<Vec<Arc<Schedule>>>,
 ) -> Result<mpsc::Sender<Asks>, DaemonError> {
@@ -342,8 +366,26 @@ fn keep_current(
         let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
         tokio::spawn(watch.serve(file.clone()));
     }
-    tokio::spawn(Reloader::new(&setup.config, &setup.environment).serve(asked, inputs, schedules));
+    tokio::spawn(reloader.serve(asked, inputs, schedules));
     Ok(file)
+}
+
+/// Lets others look in, where the file says so.
+fn look_in(setup: &Setup, parts: &mut Parts, in_force: watch::Receiver<InForce>) -> Result<Option<Http>, DaemonError> {
+    let metrics = Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?;
+    let metrics = Arc::new(metrics);
+    parts.event_loop.count(Arc::clone(&metrics));
+    let sources = Sources {
+        instance: setup.config.settings.instance.clone(),
+        state_dir: setup.state_dir.clone(),
+        clock: Arc::clone(&setup.clock),
+        inputs: parts.inputs.clone(),
+        in_force,
+        client: parts.client.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        metrics,
+    };
+    Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))
 }
 
 /// Removes what is older than the file says, now and then.

@@ -17,6 +17,7 @@ mod query;
 mod reader;
 mod rows;
 mod schema;
+mod status;
 mod store;
 mod text;
 mod writer;
@@ -29,8 +30,9 @@ pub use prune::{Pruned, Retention};
 pub use query::HistoryFilter;
 pub use reader::Reader;
 pub use rows::{AttemptRow, DefinitionRow, HistoryRow, NoteRow, OccurrenceDetail, RunRow, ScheduleRow};
+pub use status::{COUNTED_MAX, LastSuccess, Pieces, StripCell};
 pub use store::Store;
-pub use writer::{Durable, History, Stall};
+pub use writer::{Durable, History, Stall, WriterPulse};
 
 /// The file of the database, in the state folder.
 pub const DATABASE_FILE: &str = "history.db";

@@ -13,14 +13,17 @@
 //! | `sorting` | the answer to a start → [`StartReply`]; pure |
 //! | `answer` | what a server said, in one line |
 //! | `error` | the kinds of failure |
-//! | `runs`, `lists`, `schedules/`, `workflows`, `server` | the calls |
+//! | `runs`, `lists`, `schedules/`, `workflows`, `browsers`, `server` | the calls |
+//! | `pulse` | how the latest requests were taken |
 //! | `tag` | the occurrence's key as a tag of its run |
 //! | `wire` | the shapes of the JSON, private, tolerant of what is new |
 
 mod answer;
+mod browsers;
 mod client;
 mod error;
 mod lists;
+mod pulse;
 mod runs;
 mod schedules;
 mod server;
@@ -30,9 +33,11 @@ mod transport;
 mod wire;
 mod workflows;
 
+pub use browsers::BrowserState;
 pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
+pub use pulse::{Beat, Pulse, RequestOutcome, RequestPurpose};
 pub use runs::{Detail, StartRun};
 pub use schedules::{
     DispatchStatus, ScheduleDraft, ScheduleFilter, ScheduleStatus, ServerCadence, ServerSchedule, WriteError,
@@ -41,4 +46,4 @@ pub use schedules::{
 pub use server::{Organization, ServerFacts, TagSearch};
 pub use sorting::StartReply;
 pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
-pub use workflows::{Workflow, WorkflowParameter};
+pub use workflows::{WORKFLOWS_MAX, Workflow, WorkflowParameter};

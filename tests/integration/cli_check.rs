@@ -118,9 +118,7 @@ fn unknown_keys() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    check_option("fires = \"server\"", &["5:9 not_available `fires = \"server\"` is not available in this version"]);
     check_option("notify = \"https://example.com\"", &["5:1 not_available `notify` is not available in this version"]);
-    check_settings("[mirror]\nenabled = true", &["1:2 not_available `mirror` is not available in this version"]);
     check_settings(
         "[http]\nlisten = \"127.0.0.1:8080\"",
         &["1:2 not_available `http` is not available in this version"],
@@ -541,6 +539,20 @@ fn a_key_file_that_others_can_read_is_a_warning() {
     project.run(&["check"]).code(0).stdout_has("1 schedule, no problems");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_that_everybody_can_change_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let project = Project::with_file(&format!("{HEAD}cron_expression = \"0 9 * * *\"\n"));
+    let mode =
+        |mode| std::fs::set_permissions(project.path("schedules.toml"), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o646);
+    project.run(&["check"]).code(2).stdout_has("exposed_file").stdout_has("chmod o-w schedules.toml");
+    mode(0o664);
+    project.run(&["check"]).code(0);
+}
+
 #[test]
 fn json_has_one_object_a_line() {
     let ran = Project::with_file(&format!("{HEAD}cron_expression = \"0 22-2 * * *\"\n")).run(&["check", "-f", "json"]);
@@ -551,8 +563,8 @@ fn json_has_one_object_a_line() {
 #[test]
 fn a_good_file_says_how_many_and_by_whose_rules() {
     let good = format!("{HEAD}cron_expression = \"0 9 * * *\"\n");
-    let said =
-        "schedules.toml: 1 schedule, no problems\nzone rules: tzdata 2025b, built in (no zone files were found)\n";
+    let said = "SCHEDULE  CADENCE    DUE\na         0 9 * * *  At 09:00 every day, UTC\n\n\
+        schedules.toml: 1 schedule, no problems\nzone rules: tzdata 2025b, built in (no zone files were found)\n";
     Project::with_file(&good).run(&["check"]).code(0).stdout_is(said).stderr_is("");
     Project::with_file(&good).run(&["check", "--format", "json"]).code(0).stdout_is("").stderr_is("");
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Start, api_error, show, start};
 use crate::{
-    cli::{args::Format, context::Context, error::CliError, exit::Exit, run::cli_error},
+    cli::{args::Format, context::Context, error::CliError, exit::Exit, progress::Progress, run::cli_error},
     daemon::{
         self, ApplyError,
         control::{self, Answer, Request},
@@ -50,16 +50,23 @@ pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliEr
         context.output.note("nothing was applied");
         return Ok(Exit::Done);
     }
+    let steps = plan.steps.len();
+    let progress = (steps > 0).then(|| Progress::waiting(&format!("{steps} steps at the server"), &context.output));
     let results = carry_out(&start, deletes)?;
+    drop(progress);
     let exit = show::results(&results, &mut context.output)?;
     if context.output.format() == Format::Text {
         if results.is_empty() {
             context.output.line("nothing to do")?;
         }
-        show::rest(&plan, &mut context.output)?;
+        show::trouble(&plan, &mut context.output)?;
     } else {
         for blocked in &plan.blocked {
             context.output.object(&blocked.to_json())?;
+        }
+        // Whatever makes the exit code 1 is said.
+        for remark in plan.remarks.iter().filter(|remark| remark.kind.is_trouble()) {
+            context.output.object(&remark.to_json())?;
         }
     }
     Ok(if exit == Exit::Done { show::exit_of(&plan) } else { exit })

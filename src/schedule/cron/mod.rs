@@ -19,6 +19,8 @@
 
 pub(super) mod civil;
 mod error;
+pub(super) mod in_words;
+mod mismatch;
 mod parse;
 mod piece;
 mod sets;
@@ -28,8 +30,16 @@ use chrono::{DateTime, NaiveDateTime};
 
 use super::zone::CALENDAR;
 pub use error::{CronError, CronErrorKind};
+pub use mismatch::Mismatch;
 
 /// A cron expression, checked: when a clock on the wall shows a time of it.
+/// ```
+/// use skycron::schedule::CronExpression;
+///
+/// assert!(CronExpression::parse("0 9 * * MON-FRI").is_ok());
+/// let error = CronExpression::parse("0 22-2 * * *").expect_err("it runs backwards");
+/// assert_eq!(error.span, 2..6);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CronExpression {
     /// As it was written.
