@@ -8,6 +8,7 @@
 //! does not read the API key unless it is asked ([`ApiKeySource::resolve`]).
 
 pub mod environment;
+pub mod places;
 pub mod problem;
 pub mod settings;
 pub mod zones;
@@ -47,6 +48,7 @@ use std::{
 
 pub use environment::Environment;
 pub use keys::{Key, Table, tables};
+pub use places::Places;
 pub use problem::{Code, Place, Problem, Problems, Severity};
 pub use schema::schema;
 pub use settings::{ApiKeySource, ApiSettings, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings};

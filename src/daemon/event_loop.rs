@@ -18,7 +18,7 @@ use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
-        control::{Answer, Asked, Request},
+        control::{Answer, ApiHeard, Asked, Request},
         log,
         metrics::Metrics,
         notify,
@@ -105,6 +105,8 @@ pub struct EventLoop {
     requests: u64,
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
+    /// When this was made.
+    up_since: DateTime<Utc>,
     stop_grace: Duration,
     standing: watch::Sender<Standing>,
     turns: Arc<Pulse>,
@@ -133,6 +135,7 @@ impl EventLoop {
         stop_grace: Duration,
     ) -> io::Result<Self> {
         let clocks = (clock.now(), Stopwatch::start());
+        let up_since = clocks.0;
         Ok(Self {
             engine,
             history,
@@ -145,6 +148,7 @@ impl EventLoop {
             answers: HashMap::new(),
             requests: 0,
             clocks,
+            up_since,
             stop_grace,
             standing: watch::Sender::default(),
             turns: Arc::default(),
@@ -342,7 +346,10 @@ impl EventLoop {
         let snapshot = self.engine.snapshot();
         let stall = self.history.stall();
         let stalled = stall.map(|stall| format!("since {}: {}", rfc3339_millis(stall.since), stall.reason));
-        Answer::State { schedules: snapshot.schedules, open: snapshot.open.len(), stalled }
+        let heard = self.dispatcher.heard();
+        let api = heard.map(|(ago, trouble)| ApiHeard { seconds_ago: ago.as_secs(), trouble });
+        let (schedules, open) = (snapshot.schedules, snapshot.open.len());
+        Answer::State { schedules, open, stalled, since: Some(self.up_since), api }
     }
 
     fn next_request(&mut self) -> RequestId {

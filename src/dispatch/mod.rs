@@ -68,6 +68,12 @@ impl Dispatcher {
         Self { shared: Arc::new(shared) }
     }
 
+    /// How long ago the API was last heard of, and what was wrong with it then; `None`: never.
+    #[must_use]
+    pub fn heard(&self) -> Option<(Duration, Option<String>)> {
+        self.shared.client.heard()
+    }
+
     /// Starts carrying out one action; the event that it ends with comes later. [`Action::Answer`] is not a deed of this kind
     /// and is left to the caller.
     ///

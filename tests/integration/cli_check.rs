@@ -563,8 +563,8 @@ fn json_has_one_object_a_line() {
 #[test]
 fn a_good_file_says_how_many_and_by_whose_rules() {
     let good = format!("{HEAD}cron_expression = \"0 9 * * *\"\n");
-    let said =
-        "schedules.toml: 1 schedule, no problems\nzone rules: tzdata 2025b, built in (no zone files were found)\n";
+    let said = "SCHEDULE  CADENCE    DUE\na         0 9 * * *  At 09:00 every day, UTC\n\n\
+        schedules.toml: 1 schedule, no problems\nzone rules: tzdata 2025b, built in (no zone files were found)\n";
     Project::with_file(&good).run(&["check"]).code(0).stdout_is(said).stderr_is("");
     Project::with_file(&good).run(&["check", "--format", "json"]).code(0).stdout_is("").stderr_is("");
 }

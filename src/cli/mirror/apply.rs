@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Start, api_error, show, start};
 use crate::{
-    cli::{args::Format, context::Context, error::CliError, exit::Exit, run::cli_error},
+    cli::{args::Format, context::Context, error::CliError, exit::Exit, progress::Progress, run::cli_error},
     daemon::{
         self, ApplyError,
         control::{self, Answer, Request},
@@ -50,7 +50,10 @@ pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliEr
         context.output.note("nothing was applied");
         return Ok(Exit::Done);
     }
+    let steps = plan.steps.len();
+    let progress = (steps > 0).then(|| Progress::waiting(&format!("{steps} steps at the server"), &context.output));
     let results = carry_out(&start, deletes)?;
+    drop(progress);
     let exit = show::results(&results, &mut context.output)?;
     if context.output.format() == Format::Text {
         if results.is_empty() {
