@@ -87,8 +87,6 @@ const LATER: &[(&str, &str)] = &[
     ("", "notify"),
     ("defaults", "notify"),
     ("schedule", "notify"),
-    ("schedule", "failover"),
-    ("schedule", "server_grace"),
     ("schedule", "cdp_connect_headers"),
 ];
 

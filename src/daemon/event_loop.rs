@@ -5,14 +5,14 @@
 //! disk, the next events are taken in; deeds wait for the commit of their own turn.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io,
     sync::Arc,
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
@@ -26,7 +26,11 @@ use crate::{
         timer::WallTimer,
     },
     dispatch::Dispatcher,
-    engine::{Action, Engine, Event, Overview, OverviewOf, Turn, change::Pause, event::RequestId},
+    engine::{
+        Action, Engine, Event, Overview, OverviewOf, Turn,
+        change::{Ownership, Pause},
+        event::{HandoverAnswer, HandoverStep, RequestId},
+    },
     history::{Durable, History, HistoryError, Stall},
     ids::{OccurrenceKey, ScheduleId},
     pulse::Pulse,
@@ -59,6 +63,17 @@ pub enum Input {
     Event(Box<Event>),
     /// Tell the status how it is.
     Look(OverviewOf, oneshot::Sender<Sight>),
+    /// A step of handing a schedule over to the server or back, and where its answer goes.
+    Handover {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// The step.
+        step: HandoverStep,
+        /// The way back.
+        answer: oneshot::Sender<Result<HandoverAnswer, String>>,
+    },
+    /// Who fires what, as far as it is not as it should be, and where that is told.
+    Unsettled(oneshot::Sender<Unsettled>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -77,6 +92,15 @@ pub struct Sight {
     pub overview: Overview,
     /// Rows cannot be written, since when and why.
     pub stall: Option<Stall>,
+}
+
+/// Who fires what, as far as it is not as it should be.
+#[derive(Debug)]
+pub struct Unsettled {
+    /// Of these it is not settled.
+    pub open: Vec<(ScheduleId, Ownership)>,
+    /// The server is to fire these, and this daemon does as yet.
+    pub not_handed_over: BTreeSet<ScheduleId>,
 }
 
 /// When the loop ends by itself.
@@ -102,6 +126,9 @@ pub struct EventLoop {
     /// Deeds that wait for their commit, in the order of the turns.
     commits: VecDeque<Commit>,
     answers: HashMap<RequestId, oneshot::Sender<Answer>>,
+    handovers: HashMap<RequestId, oneshot::Sender<Result<HandoverAnswer, String>>>,
+    /// The mirror is told here that it has something to do.
+    mirror: Arc<Notify>,
     requests: u64,
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
@@ -146,6 +173,8 @@ impl EventLoop {
             inputs,
             commits: VecDeque::new(),
             answers: HashMap::new(),
+            handovers: HashMap::new(),
+            mirror: Arc::default(),
             requests: 0,
             clocks,
             up_since,
@@ -178,6 +207,12 @@ impl EventLoop {
     /// Counts what happens from now on.
     pub fn count(&mut self, metrics: Arc<Metrics>) {
         self.metrics = Some(metrics);
+    }
+
+    /// Where the mirror is told that it has something to do.
+    #[must_use]
+    pub fn mirror(&self) -> Arc<Notify> {
+        Arc::clone(&self.mirror)
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -297,6 +332,12 @@ impl EventLoop {
                         });
                     }
                 }
+                Action::Handover { request, result } => {
+                    if let Some(answer) = self.handovers.remove(&request) {
+                        let _ = answer.send(result);
+                    }
+                }
+                Action::Mirror => self.mirror.notify_one(),
                 action => self.dispatcher.carry_out(action),
             }
         }
@@ -310,6 +351,16 @@ impl EventLoop {
                 if reload {
                     notify::ready();
                 }
+                Ok(())
+            }
+            Input::Handover { schedule, step, answer } => {
+                let request = self.next_request();
+                self.handovers.insert(request, answer);
+                self.turn([Event::Handover { request, schedule, step }]).await
+            }
+            Input::Unsettled(answer) => {
+                let (open, not_handed_over) = (self.engine.unsettled(), self.engine.not_handed_over());
+                let _ = answer.send(Unsettled { open, not_handed_over });
                 Ok(())
             }
             Input::State { refused } => {
@@ -419,7 +470,9 @@ fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Ev
             Event::Pause { request, schedule: id(schedule)?, pause: Some(Pause { since: now, until, note }) }
         }
         Request::Resume { schedule } => Event::Pause { request, schedule: id(schedule)?, pause: None },
-        Request::MirrorApply { .. } => return Err("this daemon does not apply the mirror".to_owned()),
+        Request::MirrorApply { .. } => {
+            return Err("[mirror] enabled = true is not in the file that this daemon started with".to_owned());
+        }
         Request::State => return Err("the state is told by the loop, nothing has to happen for it".to_owned()),
     })
 }

@@ -87,7 +87,13 @@ impl Reloader {
     }
 
     /// Does what is asked for, and reads the zone files afresh once a day, until nobody asks or listens any more.
-    pub(super) async fn serve(mut self, mut asked: mpsc::Receiver<Asks>, inputs: mpsc::Sender<Input>) {
+    /// Whoever looks at `schedules` sees those of a file that was taken over, once the loop was told.
+    pub(super) async fn serve(
+        mut self,
+        mut asked: mpsc::Receiver<Asks>,
+        inputs: mpsc::Sender<Input>,
+        schedules: watch::Sender<Vec<Arc<Schedule>>>,
+    ) {
         let mut daily = tokio::time::interval(ZONES_INTERVAL);
         daily.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first one is at once, and the file was just read.
@@ -103,8 +109,18 @@ impl Reloader {
                 _ = daily.tick() => self.refresh().await.into_iter().map(event).collect(),
             };
             for input in answers {
+                let taken_over = match &input {
+                    Input::Event(event) => match &**event {
+                        Event::Reload { schedules } => Some(schedules.clone()),
+                        _ => None,
+                    },
+                    _ => None,
+                };
                 if inputs.send(input).await.is_err() {
                     return;
+                }
+                if let Some(taken_over) = taken_over {
+                    schedules.send_replace(taken_over);
                 }
             }
         }
@@ -229,7 +245,6 @@ fn refused(path: &Path, problems: &Problems) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Schedule;
 
     const FILE: &str = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 * * *\"\n\
                         timezone = \"America/Vancouver\"\n";

@@ -5,6 +5,7 @@
 
 mod follow;
 mod launch;
+mod look;
 mod settle;
 mod workflows;
 
@@ -74,8 +75,8 @@ impl Dispatcher {
         self.shared.client.heard()
     }
 
-    /// Starts carrying out one action; the event that it ends with comes later. [`Action::Answer`] is not a deed of this kind
-    /// and is left to the caller.
+    /// Starts carrying out one action; the event that it ends with comes later. [`Action::Answer`], [`Action::Handover`]
+    /// and [`Action::Mirror`] are not deeds of this kind and are left to the caller.
     ///
     /// Must be called within a tokio runtime.
     pub fn carry_out(&self, action: Action) {
@@ -87,7 +88,8 @@ impl Dispatcher {
             }
             Action::Settle(settle) => drop(tokio::spawn(async move { shared.settle(*settle).await })),
             Action::Cancel { key, run_id } => drop(tokio::spawn(async move { shared.cancel(key, run_id).await })),
-            Action::Answer { .. } => {}
+            Action::Look(look) => drop(tokio::spawn(async move { shared.look_at_server_runs(*look).await })),
+            Action::Handover { .. } | Action::Mirror | Action::Answer { .. } => {}
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::ids::{ScheduleId, ServerScheduleId, WorkflowId};
 pub use cron::{CronError, CronExpression};
 pub use definition::Definition;
 pub use not_due::NotDue;
-pub use policy::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
+pub use policy::{CatchUp, Failover, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
 pub use upcoming::{DefinitionError, Timetable, TimetableError};
 pub use warnings::{Warning, WarningKind, warnings};
 pub use zone::{LocalTime, Zone};

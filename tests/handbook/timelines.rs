@@ -12,7 +12,7 @@ use skycron::{
     config::{Config, Environment},
     engine::{
         Action, Change, Engine, Event, Options, RunReport, RunStatus, Status, Turn,
-        change::{Memory, ScheduleMemory},
+        change::{Memory, Ownership, ScheduleMemory},
         event::LaunchReply,
     },
     ids::{Instance, OccurrenceKey, RunId},
@@ -91,6 +91,7 @@ impl<'s> Play<'s> {
             launches_in_flight_max: 64,
             launches_per_second_max: None,
             fires: true,
+            mirrors: false,
         })
     }
 
@@ -191,6 +192,8 @@ fn play(scenario: &Scenario, from: f64, to: f64) -> Vec<Mark> {
             workflow_id: schedule.workflow_id.clone(),
             accounted_through: play.accounted_through,
             pause: None,
+            ownership: Ownership::default(),
+            late: None,
         };
         play.engine = Play::engine();
         play.boot(at(on), Memory { schedules: vec![memory], ..Memory::default() });

@@ -50,6 +50,9 @@ pub(super) fn schedule_id(workflow: &Workflow, taken: &[&str]) -> String {
 /// The file.
 pub(super) fn text(access: &AccessArgs, chosen: &[Chosen]) -> String {
     let mut text = "\
+#:schema ./schedules.schema.json
+# The line above is for editors: `skycron schema > schedules.schema.json` makes that file.
+#
 # What skycron starts, and when. `skycron check --online` tells what is wrong with it, `skycron next` what is due next,
 # `skycron run` starts it. A daemon that runs reads it again at HUP.
 
