@@ -16,5 +16,6 @@ mod clock;
 mod disk;
 mod faults;
 mod kills;
+mod owner;
 mod points;
 mod rig;
