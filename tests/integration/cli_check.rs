@@ -120,10 +120,6 @@ fn unknown_keys() {
 fn what_is_not_there_yet_is_refused() {
     check_option("notify = \"https://example.com\"", &["5:1 not_available `notify` is not available in this version"]);
     check_settings(
-        "[http]\nlisten = \"127.0.0.1:8080\"",
-        &["1:2 not_available `http` is not available in this version"],
-    );
-    check_settings(
         "[webhook]\npublic_url = \"https://example.com\"",
         &["1:2 not_available `webhook` is not available in this version"],
     );
