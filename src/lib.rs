@@ -49,6 +49,8 @@ pub mod history;
 
 pub mod dispatch;
 
+pub mod alarm;
+
 pub mod sandbox;
 
 pub mod daemon;

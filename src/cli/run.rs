@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{context::Context, error::CliError, exit::Exit, log, problems};
 use crate::{
+    alarm::Target,
     config::{Config, Problem},
     daemon::{self, DaemonError, Setup},
     history::HistoryError,
@@ -36,6 +37,8 @@ pub struct RunArgs {}
 pub fn run(_args: &RunArgs, context: &mut Context) -> Result<Exit, CliError> {
     log::start(context, "info")?;
     let setup = setup(load(context)?, context)?;
+    let targets = Target::all(&setup.config.settings.notify, &setup.secrets, &context.environment).map_err(problem)?;
+    let setup = Setup { targets: Arc::new(targets), ..setup };
     let (file, state) = (setup.config.path.display().to_string(), setup.state_dir.display().to_string());
     tracing::info!(file, state, schedules = setup.config.schedules.len(), "skycron {}", env!("CARGO_PKG_VERSION"));
     daemon::serve(&setup).map_err(cli_error)?;
@@ -83,7 +86,7 @@ pub fn setup_without_key(config: Config, context: &Context) -> Result<Setup, Cli
 fn with_key(config: Config, context: &Context, api_key: Secret, secrets: Secrets) -> Result<Setup, CliError> {
     let state_dir = context.state_dir()?;
     let (environment, clock) = (context.environment.clone(), Arc::new(context.clock));
-    Ok(Setup { config, environment, api_key, secrets, state_dir, clock })
+    Ok(Setup { config, environment, api_key, secrets, targets: Arc::default(), state_dir, clock })
 }
 
 fn problem(problem: Problem) -> CliError {

@@ -10,6 +10,7 @@ use super::{
     bounds::duration,
     history::{self, RawHistory},
     kinds::Nested,
+    notify::{self, RawChannels},
     policies::{self, PolicySet},
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
@@ -36,6 +37,7 @@ shape! {
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
         secrets: RawSecrets,
+        notify: RawChannels,
         defaults: Nested<RawDefaults>,
         schedule: Schedules,
     }
@@ -101,8 +103,6 @@ pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
     let mut rules =
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
-    // Templates are tried out with a stand-in for every secret: what is in them is not read here.
-    reading.secrets = settings.secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
     let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }
@@ -139,6 +139,12 @@ fn schedules(
 }
 
 fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
+    let secrets = secrets::check(raw.secrets.as_ref(), path, reading);
+    // Templates are tried out with a stand-in for every secret: what is in them is not read here.
+    reading.secrets = secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
+    let notify = notify::check(raw.notify.as_ref(), path, reading);
+    // Also those that have a problem of their own: it is told once, not by everybody who names them.
+    reading.channels = raw.notify.iter().flat_map(|at| at.value.names()).collect();
     Settings {
         instance: instance(raw.instance.as_ref(), reading),
         zone_rules: raw.zone_rules.as_ref().map(|at| at.value).unwrap_or_default(),
@@ -152,7 +158,8 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
         },
-        secrets: secrets::check(raw.secrets.as_ref(), path, reading),
+        secrets,
+        notify,
     }
 }
 

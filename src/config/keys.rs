@@ -7,6 +7,7 @@ use super::{
     api::{RawApi, RawKeySource},
     file::RawFile,
     history::RawHistory,
+    notify::RawChannel,
     options::RawOptions,
     policies::{RawPolicies, RawRetry},
     problem::{Code, Problem},
@@ -24,6 +25,7 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         (RawApi::TABLE, join(&[RawApi::KEYS])),
         (RawKeySource::TABLE, join(&[RawKeySource::KEYS])),
         (RawHistory::TABLE, join(&[RawHistory::KEYS])),
+        (RawChannel::TABLE, join(&[RawChannel::KEYS])),
         (RawDefaults::TABLE, join(&[RawDefaults::KEYS, RawPolicies::KEYS])),
         (RawSchedule::TABLE, join(&[RawSchedule::KEYS, RawTimetable::KEYS, RawPolicies::KEYS, RawOptions::KEYS])),
         (RawRetry::TABLE, join(&[RawRetry::KEYS])),
@@ -35,10 +37,7 @@ const LATER: &[(&str, &str)] = &[
     ("", "mirror"),
     ("", "http"),
     ("", "webhook"),
-    ("", "notify"),
     ("", "log"),
-    ("defaults", "notify"),
-    ("schedule", "notify"),
     ("schedule", "failover"),
     ("schedule", "server_grace"),
     ("schedule", "cdp_connect_headers"),
@@ -64,6 +63,10 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("headers", "extra_http_headers"),
     ("concurrency", "overlap"),
     ("misfire", "catch_up"),
+    ("template", "body"),
+    ("events", "on"),
+    ("deadman", "no_success_for"),
+    ("dead_man", "no_success_for"),
 ];
 
 /// How a table is written in the file.
@@ -73,6 +76,7 @@ fn header(table: &str) -> String {
         "schedule" => "[[schedule]]".to_owned(),
         "api.api_key" => "api_key".to_owned(),
         "schedule.retry" => "retry".to_owned(),
+        "notify" => "a channel of [notify]".to_owned(),
         table => format!("[{table}]"),
     }
 }
@@ -103,7 +107,9 @@ pub(super) fn unknown(table: &str, key: &str) -> (Problem, Option<String>) {
 /// Whether the value of a key that does not exist may be a secret, as under a slip in `api_key`.
 pub(super) fn may_hold_a_secret(table: &str, key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    table.starts_with("api") || ["key", "secret", "token", "password"].iter().any(|word| key.contains(word))
+    table.starts_with("api")
+        || table == "notify"
+        || ["key", "secret", "token", "password"].iter().any(|word| key.contains(word))
 }
 
 /// The name that somebody probably meant, if one is near enough.

@@ -21,6 +21,7 @@ mod api;
 mod bounds;
 mod history;
 mod key;
+mod notify;
 mod options;
 mod policies;
 mod schedule;
@@ -44,7 +45,7 @@ use std::{
 pub use environment::Environment;
 pub use keys::tables;
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, Settings};
+pub use settings::{ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, Settings, UrlSource};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};

@@ -12,9 +12,10 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
+    alarm::{Channels, Decider},
     clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
@@ -23,7 +24,7 @@ use crate::{
         timer::WallTimer,
     },
     dispatch::Dispatcher,
-    engine::{Action, Engine, Event, Turn, change::Pause, event::RequestId},
+    engine::{Action, Change, Engine, Event, Turn, change::Pause, event::RequestId},
     history::{Durable, History, HistoryError},
     ids::{OccurrenceKey, ScheduleId},
 };
@@ -53,6 +54,8 @@ pub enum Input {
     Asked(Asked),
     /// An event that was made elsewhere (a reload).
     Event(Box<Event>),
+    /// Who is told of what, as the file that follows has it.
+    Channels(Arc<Channels>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -78,6 +81,9 @@ pub struct EventLoop {
     engine: Engine,
     history: Arc<History>,
     dispatcher: Dispatcher,
+    alarms: Decider,
+    /// Rung when alarms were written.
+    bell: Arc<Notify>,
     clock: Arc<dyn Clock>,
     timer: WallTimer,
     events: mpsc::Receiver<Event>,
@@ -94,6 +100,8 @@ pub struct EventLoop {
 struct Commit {
     durable: Durable,
     actions: Vec<Action>,
+    /// Alarms are among the rows.
+    raised: bool,
 }
 
 impl EventLoop {
@@ -105,6 +113,7 @@ impl EventLoop {
         engine: Engine,
         history: Arc<History>,
         dispatcher: Dispatcher,
+        (alarms, bell): (Decider, Arc<Notify>),
         clock: Arc<dyn Clock>,
         events: mpsc::Receiver<Event>,
         inputs: mpsc::Receiver<Input>,
@@ -115,6 +124,8 @@ impl EventLoop {
             engine,
             history,
             dispatcher,
+            alarms,
+            bell,
             timer: WallTimer::new()?,
             clock,
             events,
@@ -145,7 +156,8 @@ impl EventLoop {
             if self.reached(until) {
                 return self.stop().await;
             }
-            self.timer.set(self.engine.next_wake()).map_err(LoopError::Timer)?;
+            let next = self.engine.next_wake().into_iter().chain(self.alarms.next_wake()).min();
+            self.timer.set(next).map_err(LoopError::Timer)?;
             tokio::select! {
                 biased;
                 committed = committed(&mut self.commits) => self.done(committed)?,
@@ -200,8 +212,15 @@ impl EventLoop {
             self.engine.handle(now, Event::ClockStepped { by, ahead }, &mut turn);
         }
         for event in events {
+            if let Event::Reload { schedules } = &event {
+                self.alarms.set_schedules(now, schedules);
+            }
             self.engine.handle(now, event, &mut turn);
         }
+        // In the same transaction as what they are about.
+        let alarms = self.alarms.decide(now, &turn.changes);
+        let raised = alarms.iter().any(|change| matches!(change, Change::AlarmRaised(_)));
+        turn.changes.extend(alarms);
         if turn.changes.is_empty() {
             // Nothing to be recorded: what is left to do are answers and the like, which depend on no row.
             self.act(turn.actions);
@@ -210,14 +229,17 @@ impl EventLoop {
         turn.changes.iter().for_each(log::change);
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
-        self.commits.push_back(Commit { durable, actions: turn.actions });
+        self.commits.push_back(Commit { durable, actions: turn.actions, raised });
         Ok(())
     }
 
-    fn done(&mut self, committed: Result<Vec<Action>, Arc<HistoryError>>) -> Result<(), LoopError> {
-        let actions = committed.map_err(LoopError::History)?;
+    fn done(&mut self, committed: Result<(Vec<Action>, bool), Arc<HistoryError>>) -> Result<(), LoopError> {
+        let (actions, raised) = committed.map_err(LoopError::History)?;
         crash_point("after-commit");
         self.act(actions);
+        if raised {
+            self.bell.notify_one();
+        }
         Ok(())
     }
 
@@ -240,6 +262,10 @@ impl EventLoop {
     async fn input(&mut self, input: Input) -> Result<(), LoopError> {
         match input {
             Input::Event(event) => self.turn([*event]).await,
+            Input::Channels(channels) => {
+                self.alarms.set_channels(channels);
+                Ok(())
+            }
             Input::State { refused } => {
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
@@ -318,11 +344,11 @@ impl EventLoop {
 }
 
 /// The deeds of the oldest turn, once its rows are durable; never, while nothing is on its way.
-async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, Arc<HistoryError>> {
+async fn committed(commits: &mut VecDeque<Commit>) -> Result<(Vec<Action>, bool), Arc<HistoryError>> {
     let Some(commit) = commits.front_mut() else { return std::future::pending().await };
     let durable = (&mut commit.durable).await;
-    let actions = commits.pop_front().map(|commit| commit.actions).unwrap_or_default();
-    durable.map(|()| actions)
+    let done = commits.pop_front().map(|commit| (commit.actions, commit.raised)).unwrap_or_default();
+    durable.map(|()| done)
 }
 
 fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Event, String> {

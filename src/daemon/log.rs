@@ -74,6 +74,10 @@ pub fn change(change: &Change) {
         Change::Defined { .. }
         | Change::AccountedThrough { .. }
         | Change::AttemptBegun { .. }
+        | Change::AlarmRaised(_)
+        | Change::AlarmsRemembered { .. }
+        | Change::AlarmTried { .. }
+        | Change::AlarmsFolded { .. }
         | Change::RunReported { .. } => {}
     }
 }

@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
+    alarm::{Target, Targets},
     config::{Config, Environment, Problem, Problems, Settings, Severity},
     crash_point::crash_point,
     daemon::{event_loop::Input, notify, signals::Asks},
     engine::Event,
-    schedule::{Schedule, Timetable},
+    schedule::{Schedule, Timetable, template::Secrets},
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
@@ -34,11 +35,21 @@ pub(super) struct Reloader {
     release: String,
     /// What is wrong with the file on the disk, if it is not the one that is in force.
     refused: Option<String>,
+    alarms: Alarming,
+}
+
+/// Where alarms go, to be exchanged with the file.
+#[derive(Debug)]
+pub(super) struct Alarming {
+    /// The channels with their addresses.
+    pub targets: watch::Sender<Arc<Targets>>,
+    /// What their templates may speak of.
+    pub secrets: Secrets,
 }
 
 impl Reloader {
     /// For the file that was read at the start.
-    pub(super) fn new(config: &Config, environment: &Environment) -> Self {
+    pub(super) fn new(config: &Config, environment: &Environment, alarms: Alarming) -> Self {
         Self {
             path: config.path.clone(),
             environment: environment.clone(),
@@ -47,6 +58,7 @@ impl Reloader {
             timetables: timetables(config),
             release: config.zones.release(),
             refused: None,
+            alarms,
         }
     }
 
@@ -59,7 +71,7 @@ impl Reloader {
         loop {
             let answers = tokio::select! {
                 asks = asked.recv() => match asks {
-                    Some(Asks::Reload) => vec![event(self.reload().await)],
+                    Some(Asks::Reload) => self.reload().await,
                     Some(Asks::State) => vec![Input::State { refused: self.refused.clone() }],
                     Some(Asks::Stop) => vec![Input::Stop],
                     None => return,
@@ -75,26 +87,36 @@ impl Reloader {
     }
 
     /// Takes over the file as it is now, or refuses it.
-    async fn reload(&mut self) -> Event {
+    async fn reload(&mut self) -> Vec<Input> {
         notify::reloading();
-        let (path, environment) = (self.path.clone(), self.environment.clone());
-        match apart(move || Config::load(&path, &environment)).await {
-            Ok(config) => {
+        let (path, environment, secrets) = (self.path.clone(), self.environment.clone(), self.alarms.secrets.clone());
+        let loaded = apart(move || {
+            let config = Config::load(&path, &environment)?;
+            // A channel that cannot be found is a problem of the file like any other.
+            let targets = Target::all(&config.settings.notify, &secrets, &environment)
+                .map_err(|problem| Problems::of_file(&path, problem))?;
+            Ok((config, targets))
+        });
+        match loaded.await {
+            Ok((config, targets)) => {
                 crash_point("in-reload");
+                let channels = Arc::new(config.settings.notify.clone());
+                self.settings.notify.clone_from(&config.settings.notify);
+                self.alarms.targets.send_replace(Arc::new(targets));
                 if config.settings != self.settings {
                     tracing::warn!(
-                        "settings outside the schedules changed in the file: they take effect at the next start"
+                        "settings outside the schedules and [notify] changed in the file: they take effect at the next start"
                     );
                 }
                 notify::ready(&format!("{} schedules", config.schedules.len()));
                 self.refused = None;
-                self.take_over(config)
+                vec![Input::Channels(channels), event(self.take_over(config))]
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
                 notify::ready(&text);
                 self.refused = Some(text.clone());
-                Event::ReloadRefused { text }
+                vec![event(Event::ReloadRefused { text })]
             }
         }
     }
@@ -206,7 +228,8 @@ mod tests {
             write("schedules.toml", FILE.as_bytes());
             let environment = Environment::from_pairs([("TZDIR", folder.path().join("zones").to_str().unwrap())]);
             let config = Config::load(&folder.path().join("schedules.toml"), &environment).unwrap();
-            let reloader = Reloader::new(&config, &environment);
+            let alarms = Alarming { targets: watch::Sender::default(), secrets: Secrets::new() };
+            let reloader = Reloader::new(&config, &environment, alarms);
             Self { folder, reloader }
         }
 
@@ -225,6 +248,13 @@ mod tests {
             assert_eq!(got, expected);
             assert!(case.reloader.refresh().await.is_empty(), "once is enough");
         });
+    }
+
+    /// What a reload hands to the engine, in words.
+    async fn reloaded(case: &mut Case) -> String {
+        let inputs = case.reloader.reload().await;
+        let event = inputs.iter().find_map(|input| if let Input::Event(event) = input { Some(event) } else { None });
+        said(event.unwrap())
     }
 
     fn said(event: &Event) -> String {
@@ -263,7 +293,7 @@ mod tests {
     fn a_refused_file_stays_the_latest_word() {
         let refuse = async |case: &mut Case| {
             case.write("schedules.toml", b"[[schedule]]\n");
-            assert!(matches!(case.reloader.reload().await, Event::ReloadRefused { .. }));
+            assert_eq!(reloaded(case).await, "refused");
             assert!(case.reloader.refused.as_deref().is_some_and(|text| text.contains("is refused")));
             case.write("zones/America/Vancouver", NEW_RULES);
         };
@@ -271,7 +301,7 @@ mod tests {
         let mend = async |case: &mut Case| {
             refuse(case).await;
             case.write("schedules.toml", FILE.as_bytes());
-            assert_eq!(said(&case.reloader.reload().await), MOVED);
+            assert_eq!(reloaded(case).await, MOVED);
             assert_eq!(case.reloader.refused, None);
         };
         check(mend, &[]);

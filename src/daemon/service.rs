@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
+    alarm::{Decider, Deliverer, Start, Targets},
     clock::{Clock, delta},
     config::{ApiSettings, Config, Environment, Settings},
     crash_point::crash_point,
@@ -15,7 +16,7 @@ use crate::{
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
         notify,
-        reload::{Reloader, shared},
+        reload::{Alarming, Reloader, shared},
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
@@ -49,6 +50,8 @@ pub struct Setup {
     pub api_key: Secret,
     /// What templates may speak of.
     pub secrets: Secrets,
+    /// Where alarms go; empty for what runs without a daemon.
+    pub targets: Arc<Targets>,
     /// Where the history and the control socket are.
     pub state_dir: PathBuf,
     /// The clock.
@@ -101,16 +104,28 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
         let boot = parts.boot(setup);
-        let file = keep_current(setup, parts.inputs.clone())?;
+        let (targets, current_targets) = watch::channel(Arc::clone(&setup.targets));
+        let file = keep_current(setup, parts.inputs.clone(), targets)?;
+        let deliverer = Deliverer {
+            state_dir: setup.state_dir.clone(),
+            history: Arc::clone(&parts.history),
+            clock: Arc::clone(&setup.clock),
+            instance: setup.config.settings.instance.clone(),
+            targets: current_targets,
+            bell: Arc::clone(&parts.bell),
+        };
+        let delivering = tokio::spawn(deliverer.serve());
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
         notify::ready(&format!("{} schedules", setup.config.schedules.len()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
         notify::stopping();
-        // It holds the history for as long as it lives, and what is held is not closed.
-        pruning.abort();
-        let _ = pruning.await;
+        // They hold the history for as long as they live, and what is held is not closed.
+        for task in [pruning, delivering] {
+            task.abort();
+            let _ = task.await;
+        }
         parts.close(result).await
     })
 }
@@ -156,8 +171,11 @@ fn block_on<T>(future: impl Future<Output = Result<T, DaemonError>>) -> Result<T
 /// Everything that a loop needs, put together in order; the lock first, so that a second daemon changes nothing.
 struct Parts {
     event_loop: EventLoop,
+    /// Rung when alarms were written.
+    bell: Arc<Notify>,
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
+    schedules: Vec<Arc<Schedule>>,
     memory: Memory,
     ahead: Vec<Ahead>,
 }
@@ -175,6 +193,20 @@ impl Parts {
         let memory = store.memory()?;
         crash_point("after-memory");
         let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
+        let instance = settings.instance.clone();
+        let schedules = shared(setup.config.schedules.clone());
+        let alarms = if fires {
+            let start = Start {
+                memories: store.alarm_memories()?,
+                schedules: &schedules,
+                known: &memory.schedules,
+                open: &memory.open,
+            };
+            Decider::new(setup.clock.now(), instance, Arc::new(settings.notify.clone()), start)
+        } else {
+            Decider::silent(instance)
+        };
+        let bell = Arc::new(Notify::new());
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
@@ -202,13 +234,14 @@ impl Parts {
             engine,
             Arc::clone(&history),
             dispatcher,
+            (alarms, Arc::clone(&bell)),
             Arc::clone(&setup.clock),
             events,
             input,
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, history, inputs, memory, ahead })
+        Ok(Self { event_loop, bell, history, inputs, schedules, memory, ahead })
     }
 
     /// The first event.
@@ -216,7 +249,7 @@ impl Parts {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: shared(setup.config.schedules.clone()), memory, former, ahead }
+        Event::Boot { schedules: std::mem::take(&mut self.schedules), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -297,13 +330,18 @@ async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Opti
 }
 
 /// Reads the file again from now on, whenever it is asked to. The answer is where to ask.
-fn keep_current(setup: &Setup, inputs: mpsc::Sender<Input>) -> Result<mpsc::Sender<Asks>, DaemonError> {
+fn keep_current(
+    setup: &Setup,
+    inputs: mpsc::Sender<Input>,
+    targets: watch::Sender<Arc<Targets>>,
+) -> Result<mpsc::Sender<Asks>, DaemonError> {
     let (file, asked) = mpsc::channel(INPUTS_WAITING_MAX);
     if setup.config.settings.reload_on_change {
         let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
         tokio::spawn(watch.serve(file.clone()));
     }
-    tokio::spawn(Reloader::new(&setup.config, &setup.environment).serve(asked, inputs));
+    let alarms = Alarming { targets, secrets: setup.secrets.clone() };
+    tokio::spawn(Reloader::new(&setup.config, &setup.environment, alarms).serve(asked, inputs));
     Ok(file)
 }
 

@@ -19,7 +19,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::{
     mpsc::{self, error::TryRecvError},
-    oneshot,
+    oneshot, watch,
 };
 
 use super::{HistoryError, HistoryOptions, Pruned, Retention, Store};
@@ -80,7 +80,7 @@ impl Future for Durable {
 
 #[derive(Debug, Default)]
 struct Shared {
-    stall: Mutex<Option<Stall>>,
+    stall: watch::Sender<Option<Stall>>,
     fatal: Mutex<Option<Arc<HistoryError>>>,
     closing: AtomicBool,
 }
@@ -167,7 +167,13 @@ impl History {
     /// Whether writing stands still, and why. Cheap; may be asked at any time.
     #[must_use]
     pub fn stall(&self) -> Option<Stall> {
-        self.shared.stall.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.stall.borrow().clone()
+    }
+
+    /// The same, for somebody who waits for a stall to begin or to end.
+    #[must_use]
+    pub fn watch_stall(&self) -> watch::Receiver<Option<Stall>> {
+        self.shared.stall.subscribe()
     }
 
     /// Writes what is queued, closes the database in order, and waits for that. Writing that stands still is tried once
@@ -311,25 +317,29 @@ impl Writer {
     }
 
     fn stalled(&self, error: &HistoryError) {
-        let mut stall = self.shared.stall.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = error.to_string();
         let hint = error.hint();
-        if let Some(stall) = stall.as_mut() {
-            stall.tries = stall.tries.saturating_add(1);
-            // Said again only where it is something else.
-            if stall.reason != reason {
-                tracing::error!(since = rfc3339_millis(stall.since), hint, "the history still stands still: {reason}");
-                stall.reason = reason;
-                stall.hint = hint;
+        self.shared.stall.send_modify(|stall| {
+            if let Some(stall) = stall.as_mut() {
+                stall.tries = stall.tries.saturating_add(1);
+                // Said again only where it is something else.
+                if stall.reason != reason {
+                    tracing::error!(since = rfc3339_millis(stall.since), hint, "the history still stands still: {reason}");
+                    stall.reason = reason;
+                    stall.hint = hint;
+                }
+                return;
             }
-            return;
-        }
-        tracing::error!(hint, "the history stands still, nothing is started until it goes on: {reason}");
-        *stall = Some(Stall { since: self.clock.now(), reason, hint, tries: 1 });
+            tracing::error!(hint, "the history stands still, nothing is started until it goes on: {reason}");
+            *stall = Some(Stall { since: self.clock.now(), reason, hint, tries: 1 });
+        });
     }
 
     fn recovered(&self, changes: usize) {
-        if let Some(stall) = self.shared.stall.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if self.shared.stall.borrow().is_none() {
+            return;
+        }
+        if let Some(stall) = self.shared.stall.send_replace(None) {
             let since = rfc3339_millis(stall.since);
             tracing::warn!(since, changes, "the history goes on; what was waiting is written");
         }

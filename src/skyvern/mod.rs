@@ -13,6 +13,7 @@
 //! | `answer` | what a server said, in one line |
 //! | `error` | the kinds of failure |
 //! | `runs`, `lists`, `schedules`, `workflows`, `server` | the calls |
+//! | `poster` | a POST to another program, for alarms |
 //! | `tag` | the occurrence's key as a tag of its run |
 //! | `wire` | the shapes of the JSON, private, tolerant of what is new |
 
@@ -20,6 +21,7 @@ mod answer;
 mod client;
 mod error;
 mod lists;
+mod poster;
 mod runs;
 mod schedules;
 mod server;
@@ -32,9 +34,10 @@ mod workflows;
 pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
+pub use poster::{Posted, Poster};
 pub use runs::{Detail, StartRun};
 pub use schedules::{DispatchStatus, ScheduleDraft, ServerCadence, ServerSchedule, WriteError, WriteErrorKind};
 pub use server::{Organization, ServerFacts, TagSearch};
-pub use sorting::StartReply;
+pub use sorting::{StartReply, refuses_the_key};
 pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
 pub use workflows::{Workflow, WorkflowParameter};

@@ -27,6 +27,12 @@ use super::{
 };
 use crate::{engine::RunReport, secret::Secret};
 
+/// Whether this status of an answer says that the key is not accepted.
+#[must_use]
+pub fn refuses_the_key(http_status: u16) -> bool {
+    matches!(http_status, 401 | 403)
+}
+
 /// What came of a start. Every message is one line, bounded, and without the key; every hint says what an operator can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartReply {
