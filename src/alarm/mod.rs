@@ -26,6 +26,8 @@ mod fold;
 mod remember;
 mod stall;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Channels, Decider, Start};
 pub use deliver::Deliverer;

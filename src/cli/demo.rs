@@ -8,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -77,7 +78,7 @@ pub fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, CliError> {
     let behaviour =
         Behaviour { run_time: Duration::from_secs(4), run_time_spread: Duration::from_secs(6), ..Behaviour::default() };
     let schedules = example()?;
-    let workflows = schedules.iter().map(workflow).collect();
+    let workflows = schedules.iter().map(|schedule| workflow(schedule)).collect();
     let sandbox = Sandbox::start(SandboxOptions { behaviour, workflows, ..SandboxOptions::default() })
         .map_err(|error| failed("the sandbox could not be started", error))?;
     let file = write_files(&folder, &sandbox, &schedules, due)?;
@@ -153,7 +154,7 @@ fn next_minute(now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// The schedules of the example that take part.
-fn example() -> Result<Vec<Schedule>, CliError> {
+fn example() -> Result<Vec<Arc<Schedule>>, CliError> {
     let example = Config::parse(Path::new("schedules.example.toml"), EXAMPLE, &no_environment()).map_err(bad_file)?;
     Ok(example.schedules.into_iter().filter(|schedule| schedule.enabled).take(SCHEDULES_MAX).collect())
 }
@@ -193,7 +194,7 @@ fn bad_file(problems: Problems) -> CliError {
 fn write_files(
     folder: &Path,
     sandbox: &Sandbox,
-    schedules: &[Schedule],
+    schedules: &[Arc<Schedule>],
     due: DateTime<Utc>,
 ) -> Result<Config, CliError> {
     let schedules: Vec<_> = schedules

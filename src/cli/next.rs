@@ -106,7 +106,7 @@ fn expression_timetable(expression: &str, zone: &str, context: &mut Context) -> 
 
 fn file_timetables(config: &Config, names: &[String], output: &mut Output) -> Result<Vec<Named>, CliError> {
     let chosen: Vec<&Schedule> = if names.is_empty() {
-        config.schedules.iter().collect()
+        config.schedules.iter().map(AsRef::as_ref).collect()
     } else {
         names.iter().map(|name| find(config, name)).collect::<Result<_, _>>()?
     };

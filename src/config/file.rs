@@ -1,6 +1,6 @@
 //! The whole file: text → tree → settings and schedules, collecting every problem on the way.
 
-use std::{ops::Range, path::Path, time::Duration};
+use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
 use toml::de::{DeTable, DeValue};
 
@@ -11,6 +11,7 @@ use super::{
     history::{self, RawHistory},
     kinds::Nested,
     notify::{self, RawChannels},
+    pieces,
     policies::{self, PolicySet},
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
@@ -75,23 +76,68 @@ const DAY_SECONDS: u64 = 24 * 3600;
 /// What is in a file.
 pub(super) struct Checked {
     pub settings: Settings,
-    pub schedules: Vec<Schedule>,
+    pub schedules: Vec<Arc<Schedule>>,
     /// For each schedule, where its cron expression is, or else the schedule itself.
     pub places: Vec<Range<usize>>,
     pub zones: ZoneSource,
 }
 
 /// Reads a text. What could be read is there beside the problems; it counts only if none of them is an error.
+///
+/// A file in which there is nothing to tell is read one schedule at a time. Whatever there is to tell is found in the whole,
+/// where every place is known.
 pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading<'_>) -> Checked {
     hide_misplaced_keys(reading);
-    let (tree, errors) = DeTable::parse_recoverable(reading.text);
+    if let Some(checked) = in_pieces(path, environment, reading.text) {
+        return checked;
+    }
+    let tree = parse(reading.text, reading);
+    check(path, environment, &tree, reading, |rules, base, reading| schedules(&tree, base, rules, reading))
+}
+
+/// Reads a text piece by piece; `None`: there is something to tell about it, or it cannot be cut.
+fn in_pieces(path: &Path, environment: &Environment, text: &str) -> Option<Checked> {
+    let pieces = pieces::cut(text)?;
+    let mut reading = Reading::new(text);
+    let head = parse(&text[pieces.head], &mut reading);
+    let checked = check(path, environment, &head, &mut reading, |rules, base, reading| {
+        let mut seen = Seen::with_capacity(pieces.schedules.len());
+        let mut schedules = Vec::with_capacity(pieces.schedules.len());
+        for piece in pieces.schedules {
+            let tree = parse(&text[piece.clone()], reading);
+            let found = schedules_of(&tree, base, rules, &mut seen, reading);
+            schedules.extend(found.into_iter().map(|(schedule, place)| (schedule, shifted(&place, piece.start))));
+            if reading.has_problems() {
+                break;
+            }
+        }
+        schedules
+    });
+    (!reading.has_problems()).then_some(checked)
+}
+
+fn shifted(place: &Range<usize>, by: usize) -> Range<usize> {
+    place.start + by..place.end + by
+}
+
+fn parse<'t>(text: &'t str, reading: &mut Reading<'_>) -> DeTable<'t> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
     for error in errors {
-        let end = reading.text.len();
-        let span = error.span().unwrap_or(end..end);
+        let span = error.span().unwrap_or(text.len()..text.len());
         reading.add(&span, Problem::error(Code::Syntax, error.message()));
     }
-    let tree = tree.into_inner();
-    let raw: RawFile = read_shape(&tree, reading);
+    tree.into_inner()
+}
+
+/// Checks the settings of a tree and the schedules that `schedules` finds.
+fn check(
+    path: &Path,
+    environment: &Environment,
+    tree: &DeTable<'_>,
+    reading: &mut Reading<'_>,
+    schedules: impl FnOnce(&mut Rules<'_>, &PolicySet, &mut Reading<'_>) -> Vec<(Arc<Schedule>, Range<usize>)>,
+) -> Checked {
+    let raw: RawFile = read_shape(tree, reading);
     let settings = settings(&raw, path, reading);
     let rules_place = raw.zone_rules.as_ref().map_or(0..0, |at| at.span.clone());
     let mut zones = ZoneCache::open(settings.zone_rules, &rules_place, environment, reading);
@@ -103,7 +149,7 @@ pub(super) fn read(path: &Path, environment: &Environment, reading: &mut Reading
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
     let mut rules =
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
-    let (schedules, places) = schedules(&tree, &base, &mut rules, reading).into_iter().unzip();
+    let (schedules, places) = schedules(&mut rules, &base, reading).into_iter().unzip();
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }
 }
@@ -113,21 +159,29 @@ fn schedules(
     base: &PolicySet,
     rules: &mut Rules<'_>,
     reading: &mut Reading<'_>,
-) -> Vec<(Schedule, Range<usize>)> {
-    let Some(DeValue::Array(array)) = tree.get("schedule").map(toml::Spanned::get_ref) else {
-        if !tree.contains_key("schedule") {
-            let problem =
-                Problem::error(Code::Surprise, "the file has no schedules").hint("add a [[schedule]]").warning();
-            reading.add(&(0..0), problem);
-        }
-        return Vec::new();
-    };
-    let mut seen = Seen::with_capacity(array.len());
+) -> Vec<(Arc<Schedule>, Range<usize>)> {
+    if !tree.contains_key("schedule") {
+        let problem = Problem::error(Code::Surprise, "the file has no schedules").hint("add a [[schedule]]").warning();
+        reading.add(&(0..0), problem);
+    }
+    schedules_of(tree, base, rules, &mut Seen::new(), reading)
+}
+
+/// The schedules of a tree, each with its place in the text that it was made from.
+fn schedules_of(
+    tree: &DeTable<'_>,
+    base: &PolicySet,
+    rules: &mut Rules<'_>,
+    seen: &mut Seen,
+    reading: &mut Reading<'_>,
+) -> Vec<(Arc<Schedule>, Range<usize>)> {
+    let Some(DeValue::Array(array)) = tree.get("schedule").map(toml::Spanned::get_ref) else { return Vec::new() };
     let mut schedules = Vec::with_capacity(array.len());
     for item in array.iter() {
         match item.get_ref() {
             DeValue::Table(table) => {
-                schedules.extend(schedule::read(table, &item.span(), base, rules, &mut seen, reading));
+                let read = schedule::read(table, &item.span(), base, rules, seen, reading);
+                schedules.extend(read.map(|(schedule, place)| (Arc::new(schedule), place)));
             }
             other => {
                 reading.key = "schedule".to_owned();

@@ -268,7 +268,8 @@ impl FromToml for TextOrTable {
 }
 
 fn json_table(table: &DeTable<'_>, reading: &mut Reading<'_>) -> Option<Map<String, Value>> {
-    let mut map = Map::new();
+    // Of the right size: it is kept for as long as the schedule.
+    let mut map = Map::with_capacity(table.len());
     for (key, item) in table {
         if let Some(value) = json(item.get_ref(), &item.span(), reading) {
             map.insert(key.get_ref().to_string(), value);

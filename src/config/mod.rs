@@ -23,6 +23,7 @@ mod history;
 mod key;
 mod notify;
 mod options;
+mod pieces;
 mod policies;
 mod schedule;
 mod secrets;
@@ -65,7 +66,7 @@ pub struct Config {
     /// What holds for the whole daemon.
     pub settings: Settings,
     /// The schedules, in the order of the file.
-    pub schedules: Vec<Schedule>,
+    pub schedules: Vec<Arc<Schedule>>,
     /// Whose zone rules its zones came from.
     pub zones: Arc<ZoneSource>,
     /// Problems that are not errors.
@@ -81,7 +82,7 @@ impl Config {
     /// Everything that is wrong with it, warnings included.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, Problems> {
         let text = read_text(path).map_err(|problem| Problems::of_file(path, problem))?;
-        Self::parse(path, &text, environment)
+        Self::of_text(path, text.into(), environment)
     }
 
     /// Checks a text as if it were the file at `path`.
@@ -89,16 +90,22 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, warnings included.
     pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Self, Problems> {
-        let mut reading = Reading::new(text);
+        Self::of_text(path, text.into(), environment)
+    }
+
+    /// As [`Config::parse`], for a text that is kept: large files are large.
+    pub(crate) fn of_text(path: &Path, text: Arc<str>, environment: &Environment) -> Result<Self, Problems> {
+        let mut reading = Reading::new(&text);
         let file::Checked { settings, schedules, places, zones } = file::read(path, environment, &mut reading);
         let failed = reading.has_errors();
         let (list, shown_text) = reading.finish();
-        let problems = Problems { path: path.to_owned(), text: shown_text.into(), list };
+        let shown_text = shown_text.map_or_else(|| Arc::clone(&text), Into::into);
+        let problems = Problems { path: path.to_owned(), text: shown_text, list };
         if failed {
             return Err(problems);
         }
         let zones = Arc::new(zones);
-        Ok(Self { path: path.to_owned(), text: text.into(), settings, schedules, zones, warnings: problems, places })
+        Ok(Self { path: path.to_owned(), text, settings, schedules, zones, warnings: problems, places })
     }
 
     /// What may surprise about the timetables, seen from an instant: warnings with their places. It looks a year ahead,
@@ -121,7 +128,9 @@ impl Config {
     /// The id that was probably meant, if one is near.
     pub fn schedule(&self, id: &str) -> Result<&Schedule, Option<&str>> {
         let found = self.schedules.iter().find(|schedule| schedule.id.as_str() == id);
-        found.ok_or_else(|| keys::nearest(id, self.schedules.iter().map(|schedule| schedule.id.as_str())))
+        found
+            .map(Arc::as_ref)
+            .ok_or_else(|| keys::nearest(id, self.schedules.iter().map(|schedule| schedule.id.as_str())))
     }
 }
 

@@ -121,6 +121,11 @@ impl<'t> Reading<'t> {
         self.unused.iter().any(|unused| unused == key)
     }
 
+    /// Whether there is anything to tell so far.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.drafts.is_empty()
+    }
+
     /// Whether any error was found so far.
     pub(super) fn has_errors(&self) -> bool {
         self.drafts.iter().any(|draft| draft.problem.severity == Severity::Error)
@@ -150,9 +155,10 @@ impl<'t> Reading<'t> {
         });
     }
 
-    /// The problems in the order of their places, and the text with secrets blanked out.
-    pub(super) fn finish(self) -> (Vec<Problem>, String) {
-        let index = LineIndex::new(self.text);
+    /// The problems in the order of their places, and the text with secrets blanked out; `None`: there is nothing to blank out.
+    pub(super) fn finish(self) -> (Vec<Problem>, Option<String>) {
+        // The index of a large text is large, and most files have nothing to tell.
+        let index = LineIndex::new(if self.drafts.is_empty() { "" } else { self.text });
         let place = |span: &Range<usize>| -> Place { index.place(span) };
         let mut list: Vec<Problem> = self
             .drafts
@@ -164,15 +170,12 @@ impl<'t> Reading<'t> {
             })
             .collect();
         list.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.span.start));
-        (list, blank_out(self.text, &self.hidden))
+        (list, (!self.hidden.is_empty()).then(|| blank_out(self.text, &self.hidden)))
     }
 }
 
 /// Every character of the ranges becomes as many `*` as it has bytes; line breaks stay.
 fn blank_out(text: &str, ranges: &[Range<usize>]) -> String {
-    if ranges.is_empty() {
-        return text.to_owned();
-    }
     let mut blanked = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
         let hidden = character != '\n' && ranges.iter().any(|range| range.contains(&at));

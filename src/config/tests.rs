@@ -1,6 +1,6 @@
 //! What a good file means: values, defaults, and which of two wins. What is wrong with a bad one is tested on the binary.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn parse(text: &str) -> Config {
         .unwrap_or_else(|found| panic!("{found:#?}"))
 }
 
-fn schedule(text: &str) -> Schedule {
+fn schedule(text: &str) -> Arc<Schedule> {
     parse(text).schedules.remove(0)
 }
 
@@ -43,7 +43,7 @@ empty = {}
         "exponent": 1000.0, "yes": true, "mixed": [1, "two", [3.5], { "four": false }],
         "nested": { "a": { "b": 1 }, "key with blanks": "x" }, "empty": {},
     });
-    let parameters = schedule(&format!("{HEAD}{text}")).parameters;
+    let parameters = &schedule(&format!("{HEAD}{text}")).parameters;
     assert_eq!(serde_json::Value::Object(parameters.clone()), expected);
     assert_eq!(parameters.keys().next().map(String::as_str), Some("text"), "in the order of the file");
 }
@@ -67,7 +67,7 @@ run_metadata = { team = "finance" }
         "file_ids": ["file_1", "file_2"], "extra_http_headers": { "Accept-Language": "de" },
         "run_metadata": { "team": "finance" },
     });
-    assert_eq!(serde_json::Value::Object(schedule(&format!("{HEAD}{text}")).run_options), expected);
+    assert_eq!(serde_json::Value::Object(schedule(&format!("{HEAD}{text}")).run_options.clone()), expected);
 }
 
 #[test]

@@ -222,7 +222,7 @@ pub(super) fn of_expression(expression: &str, zone: &str, environment: &Environm
     let problems = |name: &str, text: &str, span: Range<usize>, problem: Problem| {
         let mut reading = Reading::new(text);
         reading.add(&span, problem);
-        let (list, text) = reading.finish();
+        let (list, _) = reading.finish();
         Problems { path: name.into(), text: text.into(), list }
     };
     let folder = environment.path("TZDIR");

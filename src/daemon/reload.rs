@@ -16,7 +16,7 @@ use crate::{
     crash_point::crash_point,
     daemon::{event_loop::Input, notify, signals::Asks},
     engine::Event,
-    schedule::{Schedule, Timetable, template::Secrets},
+    schedule::{Timetable, template::Secrets},
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
@@ -153,7 +153,7 @@ impl Reloader {
         self.tell_release(config.zones.release());
         self.timetables = timetables(&config);
         self.text = config.text;
-        Event::Reload { schedules: shared(config.schedules) }
+        Event::Reload { schedules: config.schedules }
     }
 
     fn tell_release(&mut self, release: String) {
@@ -170,11 +170,6 @@ fn event(event: Event) -> Input {
 
 fn timetables(config: &Config) -> Vec<Timetable> {
     config.schedules.iter().map(|schedule| schedule.timetable.clone()).collect()
-}
-
-/// Schedules as the engine takes them.
-pub(super) fn shared(schedules: Vec<Schedule>) -> Vec<Arc<Schedule>> {
-    schedules.into_iter().map(Arc::new).collect()
 }
 
 /// Does what takes long on a thread of its own: a large file must not hold up what is due meanwhile.
@@ -206,6 +201,7 @@ fn refused(path: &Path, problems: &Problems) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Schedule;
 
     const FILE: &str = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 * * *\"\n\
                         timezone = \"America/Vancouver\"\n";

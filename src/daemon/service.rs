@@ -16,7 +16,7 @@ use crate::{
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
         notify,
-        reload::{Alarming, Reloader, shared},
+        reload::{Alarming, Reloader},
         signals::{Asks, SignalStream},
     },
     dispatch::{Dispatcher, Patience},
@@ -175,7 +175,6 @@ struct Parts {
     bell: Arc<Notify>,
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
-    schedules: Vec<Arc<Schedule>>,
     memory: Memory,
     ahead: Vec<Ahead>,
 }
@@ -194,11 +193,10 @@ impl Parts {
         crash_point("after-memory");
         let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
         let instance = settings.instance.clone();
-        let schedules = shared(setup.config.schedules.clone());
         let alarms = if fires {
             let start = Start {
                 memories: store.alarm_memories()?,
-                schedules: &schedules,
+                schedules: &setup.config.schedules,
                 known: &memory.schedules,
                 open: &memory.open,
             };
@@ -241,7 +239,7 @@ impl Parts {
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, bell, history, inputs, schedules, memory, ahead })
+        Ok(Self { event_loop, bell, history, inputs, memory, ahead })
     }
 
     /// The first event.
@@ -249,7 +247,7 @@ impl Parts {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: std::mem::take(&mut self.schedules), memory, former, ahead }
+        Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -283,7 +281,7 @@ pub fn client_options(api: &ApiSettings, api_key: Secret) -> ClientOptions {
 
 /// When the schedules that the file changed or dropped while nothing ran were due.
 fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
-    let current: BTreeMap<&ScheduleId, &Schedule> =
+    let current: BTreeMap<&ScheduleId, &Arc<Schedule>> =
         setup.config.schedules.iter().map(|schedule| (&schedule.id, schedule)).collect();
     let changed = memory.schedules.iter().filter(|known| {
         current

@@ -129,9 +129,12 @@ impl Timetable {
     /// What the five-minute rule drops is decided before that.
     #[must_use]
     pub fn within(mut self, starts_at: Option<DateTime<Utc>>, ends_at: Option<DateTime<Utc>>) -> Self {
-        let inner = Arc::make_mut(&mut self.0);
-        inner.starts_at = starts_at.map(ceiling);
-        inner.ends_at = ends_at.map(|instant| instant.timestamp());
+        let (starts_at, ends_at) = (starts_at.map(ceiling), ends_at.map(|instant| instant.timestamp()));
+        // Thousands of schedules share a timetable until one differs.
+        if (self.0.starts_at, self.0.ends_at) != (starts_at, ends_at) {
+            let inner = Arc::make_mut(&mut self.0);
+            (inner.starts_at, inner.ends_at) = (starts_at, ends_at);
+        }
         self
     }
 

@@ -1,6 +1,10 @@
 //! The client: its options, and the requests that all calls are made of.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use reqwest::{
     Method,
@@ -67,6 +71,7 @@ struct Inner {
     /// Places for starts, and for everything else.
     starts: Semaphore,
     others: Semaphore,
+    newer_names: AtomicBool,
 }
 
 impl fmt::Debug for Client {
@@ -112,6 +117,7 @@ impl Client {
             transport,
             starts: Semaphore::new(connections_max),
             others: Semaphore::new(others_max),
+            newer_names: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -127,6 +133,11 @@ impl Client {
         &self.inner.api_key
     }
 
+    /// Whether the server was found to have schedules under the newer names of the paths only.
+    pub(super) fn newer_names(&self) -> &AtomicBool {
+        &self.inner.newer_names
+    }
+
     /// The address of a path, whose parts are encoded as needed.
     pub(super) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.inner.base_url.clone();
@@ -140,12 +151,16 @@ impl Client {
     pub(super) async fn post_start(&self, url: Url, body: Vec<u8>) -> Result<Answer, Failure> {
         // The semaphore is never closed; if it were, going without a place is the lesser harm.
         let _place = self.inner.starts.acquire().await.ok();
-        let mut headers = self.headers();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.inner.transport.exchange(Method::POST, url, headers, Some(body)).await
+        self.inner.transport.exchange(Method::POST, url, self.headers_for(Some(&body)), Some(body)).await
     }
 
-    /// Any call but a start.
+    /// Any call but a start, with a body where it has one. The caller sorts what comes of it.
+    pub(super) async fn send(&self, method: Method, url: Url, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
+        let _place = self.inner.others.acquire().await.ok();
+        self.inner.transport.exchange(method, url, self.headers_for(body.as_ref()), body).await
+    }
+
+    /// Any call without a body.
     pub(super) async fn call(&self, method: Method, url: Url, as_ui: bool) -> Result<Answer, Failure> {
         let _place = self.inner.others.acquire().await.ok();
         let mut headers = self.headers();
@@ -170,6 +185,14 @@ impl Client {
             Ok(answer) => Err(self.sort_answer(&answer)),
             Err(failure) => Err(sort_failure(failure)),
         }
+    }
+
+    fn headers_for(&self, body: Option<&Vec<u8>>) -> HeaderMap {
+        let mut headers = self.headers();
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        headers
     }
 
     fn headers(&self) -> HeaderMap {
@@ -206,6 +229,10 @@ impl Client {
 
 /// What to do about a key that is not accepted.
 pub(super) const HINT_KEY: &str = "check the API key: that it is whole, has not expired, and belongs to this server";
+
+/// What to do about a server that has no schedules.
+pub(super) const HINT_NO_SCHEDULES: &str = "this server has no schedules of its own: they are switched off there \
+     (ENABLE_WORKFLOW_SCHEDULES), or it is older than 1.0.38; or base_url is not the API's";
 
 /// `the server answered 404: Workflow not found`.
 pub(super) fn describe(status: u16, said: &Said) -> String {

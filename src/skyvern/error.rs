@@ -50,6 +50,8 @@ pub enum ApiErrorKind {
     Unauthorized,
     /// The server knows no such thing.
     NotFound,
+    /// The server has no schedules of its own: an old one, or one where they are switched off.
+    NoSchedules,
     /// The server said no, and will say so again.
     Refused,
     /// Too many requests; later.

@@ -5,6 +5,7 @@
 
 mod faults;
 mod recorded;
+mod schedules;
 mod script;
 mod scripted;
 

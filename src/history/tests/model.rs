@@ -188,7 +188,10 @@ impl Model {
             | Change::AttemptEnded { at, .. }
             | Change::RunReported { at, .. }
             | Change::Paused { at, .. }
+            | Change::AlarmsRemembered { at, .. }
+            | Change::AlarmTried { at, .. }
             | Change::Noted { at, .. } => *at,
+            Change::AlarmRaised(alarm) | Change::AlarmsFolded { summary: alarm, .. } => alarm.at,
         };
         let stepped = matches!(&change, Change::Noted { kind: NoteKind::ClockStepped, .. });
         self.latest = if stepped { Some(happened) } else { self.latest.max(Some(happened)) };

@@ -1,5 +1,19 @@
 //! The server's own schedules: what they are, and the calls that read and change them. What should be changed is decided by
 //! the mirror.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `read` | one schedule, a workflow's, all of them: complete, or an error |
+//! | `write` | create, update, enable, disable, delete, cancel |
+//! | `sorting` | the answer to a change → [`WriteErrorKind`]; pure |
+//! | `path` | the paths, and the newer names of those |
+//! | `wire` | the shapes of the JSON |
+
+mod path;
+mod read;
+mod sorting;
+mod wire;
+mod write;
 
 use std::time::Duration;
 
@@ -92,11 +106,32 @@ pub struct ScheduleDraft {
     pub enabled: bool,
 }
 
+/// Which of the organisation's schedules. The default: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScheduleFilter {
+    /// Only those that fire, or only those that do not; in both cases without those that were due once and are over.
+    pub status: Option<ScheduleStatus>,
+    /// Only those with this text in their name or in their workflow's title, whatever the case.
+    pub search: Option<String>,
+}
+
+words! {
+    /// Whether a schedule fires.
+    ScheduleStatus {
+        /// It does.
+        Active = "active",
+        /// It is switched off.
+        Paused = "paused",
+    }
+}
+
 /// What can be concluded from a change that did not clearly succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteErrorKind {
-    /// The server has no schedules: an old one, or one where they are switched off.
+    /// The server has no schedules: an old one, or one where they are switched off. Nothing changed.
     NoSchedules,
+    /// The key is missing, wrong, expired, or may not do this. Nothing changed; it can be repaired without a change here.
+    Unauthorized,
     /// The workflow or the schedule is not there.
     NotFound,
     /// The plan's limit of schedules is reached.
@@ -105,7 +140,7 @@ pub enum WriteErrorKind {
     Over,
     /// The server said no, and will say so again.
     Refused,
-    /// Surely nothing changed; a later try may succeed.
+    /// Surely nothing changed; a later try may succeed without anybody's help.
     NotDone,
     /// It may have changed or not: look before trying again.
     Unknown,
