@@ -25,6 +25,7 @@ use crate::{
     },
     ids::{ChannelName, Instance, OccurrenceKey, RunId, ScheduleId},
     schedule::Schedule,
+    skyvern::refuses_the_key,
 };
 
 /// The channels of the file.
@@ -79,12 +80,12 @@ pub struct Start<'a> {
 }
 
 impl Decider {
-    /// One that has nobody to tell: for what runs without a daemon.
+    /// One that goes on where an earlier process was.
     #[must_use]
-    pub fn silent(instance: Instance) -> Self {
-        Self {
+    pub fn new(now: DateTime<Utc>, instance: Instance, channels: Arc<Channels>, start: Start<'_>) -> Self {
+        let mut decider = Self {
             instance,
-            channels: Arc::default(),
+            channels,
             watches: BTreeMap::new(),
             dirty: BTreeSet::new(),
             daemon: Remembered::default(),
@@ -92,13 +93,7 @@ impl Decider {
             unstarted: BTreeMap::new(),
             overdue: BTreeSet::new(),
             timers: BTreeSet::new(),
-        }
-    }
-
-    /// One that goes on where an earlier process was.
-    #[must_use]
-    pub fn new(now: DateTime<Utc>, instance: Instance, channels: Arc<Channels>, start: Start<'_>) -> Self {
-        let mut decider = Self { channels, ..Self::silent(instance) };
+        };
         // What cannot be read was written by another version: better told twice than not started.
         let read = |json: &String| serde_json::from_str::<Remembered>(json).unwrap_or_default();
         decider.daemon = start.memories.get("").map(read).unwrap_or_default();
@@ -210,21 +205,17 @@ impl Decider {
                 self.status(now, key, *status, reason.as_ref(), found, out);
             }
             Change::AttemptEnded { outcome: AttemptOutcome::NotStarted, http_status: Some(status), message, .. }
-                if crate::skyvern::refuses_the_key(*status) =>
+                if refuses_the_key(*status) && !self.daemon.was_told(AlarmEvent::KeyRefused) =>
             {
-                if !self.daemon.was_told(AlarmEvent::KeyRefused) {
-                    self.daemon_is_bad(now, AlarmEvent::KeyRefused, message.clone(), out);
-                }
+                self.daemon_is_bad(now, AlarmEvent::KeyRefused, message.clone(), out);
             }
             Change::AttemptEnded { outcome: AttemptOutcome::Started, .. } => {
                 self.daemon_is_well(now, AlarmEvent::KeyRefused, out);
             }
-            Change::Noted { kind: NoteKind::ReloadRefused, text, .. } => {
-                // The same file may be refused again and again.
-                if self.daemon.file.as_ref() != Some(text) {
-                    self.daemon.file = Some(text.clone());
-                    self.daemon_is_bad(now, AlarmEvent::FileRefused, Some(text.clone()), out);
-                }
+            // The same file may be refused again and again.
+            Change::Noted { kind: NoteKind::ReloadRefused, text, .. } if self.daemon.file.as_ref() != Some(text) => {
+                self.daemon.file = Some(text.clone());
+                self.daemon_is_bad(now, AlarmEvent::FileRefused, Some(text.clone()), out);
             }
             Change::Noted { kind: NoteKind::Reloaded | NoteKind::Started, .. } => {
                 self.daemon_is_dirty |= self.daemon.file.take().is_some();

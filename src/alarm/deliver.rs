@@ -183,7 +183,7 @@ impl Work {
             let more = rows.len() >= ROWS_PER_READ_MAX as usize;
             for alarm in rows {
                 self.last_row = alarm.row;
-                let is_ping = self.given.targets.borrow().get(&alarm.channel).is_some_and(|target| target.is_ping());
+                let is_ping = self.given.targets.borrow().get(&alarm.channel).is_some_and(super::Target::is_ping);
                 let schedule = alarm.schedule.clone().filter(|_| is_ping);
                 let name = (alarm.channel.clone(), schedule);
                 self.lanes.entry(name.clone()).or_default().queue.push_back(alarm);

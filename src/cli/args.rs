@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{audit, backfill, check, demo, doctor, exit, history, next, pause, run, sandbox, show, trigger};
+use super::{audit, backfill, check, demo, doctor, exit, history, next, notify, pause, run, sandbox, show, trigger};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -105,6 +105,8 @@ pub enum Command {
     Audit(audit::AuditArgs),
     /// Look at everything that a daemon depends on: what is wrong, and what to do; touches nothing
     Doctor(doctor::DoctorArgs),
+    /// Send a test alarm to the channels of the file, and say what came back
+    Notify(notify::NotifyArgs),
     /// Serve a small Skyvern look-alike on loopback, for trying things out
     Sandbox(sandbox::SandboxArgs),
     /// See the main job done on a built-in look-alike server: needs no key, no file, no network

@@ -34,6 +34,7 @@ pub mod pause;
 
 pub mod audit;
 pub mod doctor;
+pub mod notify;
 
 pub mod demo;
 pub mod sandbox;
@@ -70,6 +71,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Resume(args) => pause::resume(&args, context),
         Command::Audit(args) => audit::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
+        Command::Notify(args) => notify::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
     };

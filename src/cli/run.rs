@@ -67,12 +67,20 @@ pub fn load(context: &mut Context) -> Result<Config, CliError> {
 /// The key is not there or is none.
 pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
     let api_key = config.settings.api.api_key.resolve(&context.environment).map_err(problem)?;
-    let secrets =
-        config.settings.secrets.iter().map(|(name, source)| {
-            Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?))
-        });
-    let secrets = secrets.collect::<Result<_, CliError>>()?;
+    let secrets = secrets(&config, context)?;
     with_key(config, context, api_key, secrets)
+}
+
+/// The secrets that templates may speak of.
+///
+/// # Errors
+/// One is not where the file says.
+pub fn secrets(config: &Config, context: &Context) -> Result<Secrets, CliError> {
+    let secrets = config.settings.secrets.iter();
+    let resolved = secrets.map(|(name, source)| {
+        Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?))
+    });
+    resolved.collect()
 }
 
 /// The same for what sends nothing, and so needs no key.
@@ -89,7 +97,9 @@ fn with_key(config: Config, context: &Context, api_key: Secret, secrets: Secrets
     Ok(Setup { config, environment, api_key, secrets, targets: Arc::default(), state_dir, clock })
 }
 
-fn problem(problem: Problem) -> CliError {
+/// A problem of the file, or of what it points at, as a command's.
+#[must_use]
+pub fn problem(problem: Problem) -> CliError {
     let error = CliError::usage(problem.message);
     match problem.hint {
         Some(hint) => error.hint(hint),

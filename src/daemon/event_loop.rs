@@ -81,9 +81,8 @@ pub struct EventLoop {
     engine: Engine,
     history: Arc<History>,
     dispatcher: Dispatcher,
-    alarms: Decider,
-    /// Rung when alarms were written.
-    bell: Arc<Notify>,
+    /// Who decides about alarms, and what is rung when some were written; `None`: nobody is told.
+    alarms: Option<(Decider, Arc<Notify>)>,
     clock: Arc<dyn Clock>,
     timer: WallTimer,
     events: mpsc::Receiver<Event>,
@@ -113,7 +112,6 @@ impl EventLoop {
         engine: Engine,
         history: Arc<History>,
         dispatcher: Dispatcher,
-        (alarms, bell): (Decider, Arc<Notify>),
         clock: Arc<dyn Clock>,
         events: mpsc::Receiver<Event>,
         inputs: mpsc::Receiver<Input>,
@@ -124,8 +122,7 @@ impl EventLoop {
             engine,
             history,
             dispatcher,
-            alarms,
-            bell,
+            alarms: None,
             timer: WallTimer::new()?,
             clock,
             events,
@@ -136,6 +133,12 @@ impl EventLoop {
             clocks,
             stop_grace,
         })
+    }
+
+    /// Raises alarms for what happens from now on, and rings `bell` when some are written.
+    #[must_use]
+    pub fn with_alarms(self, decider: Decider, bell: Arc<Notify>) -> Self {
+        Self { alarms: Some((decider, bell)), ..self }
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -156,7 +159,7 @@ impl EventLoop {
             if self.reached(until) {
                 return self.stop().await;
             }
-            let next = self.engine.next_wake().into_iter().chain(self.alarms.next_wake()).min();
+            let next = self.engine.next_wake().into_iter().chain(self.next_alarm()).min();
             self.timer.set(next).map_err(LoopError::Timer)?;
             tokio::select! {
                 biased;
@@ -212,13 +215,13 @@ impl EventLoop {
             self.engine.handle(now, Event::ClockStepped { by, ahead }, &mut turn);
         }
         for event in events {
-            if let Event::Reload { schedules } = &event {
-                self.alarms.set_schedules(now, schedules);
+            if let (Event::Reload { schedules }, Some((alarms, _))) = (&event, &mut self.alarms) {
+                alarms.set_schedules(now, schedules);
             }
             self.engine.handle(now, event, &mut turn);
         }
         // In the same transaction as what they are about.
-        let alarms = self.alarms.decide(now, &turn.changes);
+        let alarms = self.alarms.as_mut().map(|(decider, _)| decider.decide(now, &turn.changes)).unwrap_or_default();
         let raised = alarms.iter().any(|change| matches!(change, Change::AlarmRaised(_)));
         turn.changes.extend(alarms);
         if turn.changes.is_empty() {
@@ -237,8 +240,8 @@ impl EventLoop {
         let (actions, raised) = committed.map_err(LoopError::History)?;
         crash_point("after-commit");
         self.act(actions);
-        if raised {
-            self.bell.notify_one();
+        if let Some((_, bell)) = self.alarms.as_ref().filter(|_| raised) {
+            bell.notify_one();
         }
         Ok(())
     }
@@ -263,7 +266,9 @@ impl EventLoop {
         match input {
             Input::Event(event) => self.turn([*event]).await,
             Input::Channels(channels) => {
-                self.alarms.set_channels(channels);
+                if let Some((alarms, _)) = &mut self.alarms {
+                    alarms.set_channels(channels);
+                }
                 Ok(())
             }
             Input::State { refused } => {
@@ -288,6 +293,10 @@ impl EventLoop {
                 self.turn([event]).await
             }
         }
+    }
+
+    fn next_alarm(&self) -> Option<DateTime<Utc>> {
+        self.alarms.as_ref().and_then(|(alarms, _)| alarms.next_wake())
     }
 
     fn state(&self) -> Answer {

@@ -192,18 +192,14 @@ impl Parts {
         let memory = store.memory()?;
         crash_point("after-memory");
         let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
-        let instance = settings.instance.clone();
-        let alarms = if fires {
-            let start = Start {
-                memories: store.alarm_memories()?,
-                schedules: &setup.config.schedules,
-                known: &memory.schedules,
-                open: &memory.open,
-            };
-            Decider::new(setup.clock.now(), instance, Arc::new(settings.notify.clone()), start)
-        } else {
-            Decider::silent(instance)
+        let start = Start {
+            memories: if fires { store.alarm_memories()? } else { BTreeMap::new() },
+            schedules: &setup.config.schedules,
+            known: &memory.schedules,
+            open: &memory.open,
         };
+        let channels = Arc::new(settings.notify.clone());
+        let alarms = fires.then(|| Decider::new(setup.clock.now(), settings.instance.clone(), channels, start));
         let bell = Arc::new(Notify::new());
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -232,13 +228,16 @@ impl Parts {
             engine,
             Arc::clone(&history),
             dispatcher,
-            (alarms, Arc::clone(&bell)),
             Arc::clone(&setup.clock),
             events,
             input,
             stop_grace,
         )
         .map_err(system("making a timer"))?;
+        let event_loop = match alarms {
+            Some(alarms) => event_loop.with_alarms(alarms, Arc::clone(&bell)),
+            None => event_loop,
+        };
         Ok(Self { event_loop, bell, history, inputs, memory, ahead })
     }
 

@@ -11,10 +11,12 @@
 #[expect(dead_code, reason = "the binary `integration` uses the rest")]
 mod support;
 
+mod alarms;
 mod books;
 mod clock;
 mod disk;
 mod faults;
 mod kills;
 mod points;
+mod receiver;
 mod rig;
