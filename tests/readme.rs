@@ -54,7 +54,7 @@ fn queries_run_on_a_fresh_history() {
 fn files_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let blocks = blocks("toml");
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     fs::write(folder.path().join("schedules.toml"), blocks.join("\n")).unwrap();
     let (good, text) = skycron(&["check"], folder.path());
     assert!(good, "{text}");

@@ -107,7 +107,7 @@ impl Story {
     fn begin() -> Self {
         let environment = Environment::from_pairs([("TZDIR", "/nowhere")]);
         let config = Config::parse("a.toml".as_ref(), FILE, &environment).unwrap_or_else(|p| panic!("{p:#?}"));
-        let schedules: Vec<_> = config.schedules.iter().cloned().map(Arc::new).collect();
+        let schedules = config.schedules.clone();
         let start = Start { schedules: &schedules, ..Start::default() };
         let channels = Arc::new(config.settings.notify.clone());
         let decider = Decider::new(at("02T13:00:00"), config.settings.instance.clone(), channels, start);

@@ -46,7 +46,7 @@ shape! {
         body: String,
         content_type: String,
         allow_plain_http: bool,
-        timeout: Duration,
+        request_timeout: Duration,
     }
 }
 
@@ -167,7 +167,7 @@ fn check_channel(
         }
     };
     let kind = if is_ping { ping(raw, reading) } else { webhook(raw, reading) };
-    Some(Channel { kind, url: source, allow_plain_http, timeout: duration(raw.timeout.as_ref(), 10, 1, 300, reading) })
+    Some(Channel { kind, url: source, allow_plain_http, timeout: duration(raw.request_timeout.as_ref(), 10, 1, 300, reading) })
 }
 
 impl Channel {
