@@ -94,6 +94,26 @@ pub fn is_surely_wrong(now: DateTime<Utc>) -> bool {
     now.year() < 2026
 }
 
+/// A length of time in two units at most: `4 ms`, `12.3 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
+#[must_use]
+pub fn length(delta: TimeDelta) -> String {
+    let millis = delta.num_milliseconds();
+    let sign = if millis < 0 { "-" } else { "" };
+    let millis = millis.unsigned_abs();
+    let seconds = millis / 1000;
+    let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| {
+        if small == 0 { format!("{large} {large_unit}") } else { format!("{large} {large_unit} {small} {small_unit}") }
+    };
+    let text = match seconds {
+        0 => format!("{millis} ms"),
+        1..60 => format!("{seconds}.{} s", millis % 1000 / 100),
+        60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
+    };
+    format!("{sign}{text}")
+}
+
 /// A standard duration as chrono's, saturating at chrono's largest (292 million years).
 #[must_use]
 pub fn delta(duration: Duration) -> TimeDelta {
@@ -117,5 +137,21 @@ mod tests {
         check("0000-12-31T23:59:59.9999Z", "0000-12-31T23:59:59.999Z", "0000-12-31T23:59:59.999Z");
         check("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999Z", "2016-12-31T23:59:59.999Z");
         assert_eq!(rfc3339(DateTime::<Utc>::MAX_UTC), "+262142-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn lengths() {
+        let check = |millis, expected: &str| assert_eq!(length(TimeDelta::milliseconds(millis)), expected);
+        check(0, "0 ms");
+        check(999, "999 ms");
+        check(1000, "1.0 s");
+        check(59_999, "59.9 s");
+        check(60_000, "1 min");
+        check(200_000, "3 min 20 s");
+        check(3_600_000, "1 h");
+        check(7_500_000, "2 h 5 min");
+        check(86_399_999, "23 h 59 min");
+        check(277_200_000, "3 d 5 h");
+        check(-1500, "-1.5 s");
     }
 }

@@ -65,8 +65,12 @@ const ONLY_IN: &[(&[&str], &[&str], &str)] = &[
         "only the history knows SQL",
     ),
     (&["reqwest", "rustls"], &["src/skyvern/"], "only the client speaks to the API"),
-    (&["StatusCode", "http_status() =="], &["src/skyvern/", "src/sandbox/"], "only the client knows status codes"),
-    (&["hyper::", "hyper_util"], &["src/sandbox/"], "only the sandbox serves HTTP"),
+    (
+        &["StatusCode", "http_status() =="],
+        &["src/skyvern/", "src/sandbox/", "src/daemon/http/"],
+        "only those who speak HTTP know status codes",
+    ),
+    (&["hyper::", "hyper_util", "axum"], &["src/sandbox/", "src/daemon/http/"], "only two places serve HTTP"),
     (&["println!", "print!(", "io::stdout", "io::stderr"], &["src/cli/"], "only the commands print"),
 ];
 

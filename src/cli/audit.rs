@@ -11,9 +11,9 @@ use super::{
 use crate::{
     clock::{Clock, rfc3339},
     config::{Config, zones::ZoneSource},
-    engine::audit::{Segment, audit},
-    history::{Reader, ScheduleRow},
-    schedule::{Definition, Timetable},
+    daemon::account::segments,
+    engine::audit::audit,
+    history::Reader,
 };
 
 const AFTER_HELP: &str = "\
@@ -62,7 +62,7 @@ pub fn run(args: &AuditArgs, context: &mut Context) -> Result<Exit, CliError> {
     for row in reader.schedules().map_err(history_error)? {
         schedules += 1;
         let id = row.id.to_string();
-        let (segments, unreadable) = segments(&reader, &row, begin, &zones)?;
+        let (segments, unreadable) = segments(&reader, &row, begin, &zones).map_err(history_error)?;
         for detail in unreadable {
             tell(context, &id, "unreadable", None, &detail)?;
         }
@@ -99,41 +99,4 @@ fn zones(context: &Context) -> Arc<ZoneSource> {
         || Arc::new(ZoneSource::newer(context.environment.path("TZDIR").as_deref())),
         |config| config.zones,
     )
-}
-
-/// What was in force when, from `begin` to what the schedule is accounted for; and what of it cannot be computed any more.
-fn segments(
-    reader: &Reader,
-    row: &ScheduleRow,
-    begin: Option<DateTime<Utc>>,
-    zones: &ZoneSource,
-) -> Result<(Vec<Segment>, Vec<String>), CliError> {
-    let mut segments: Vec<(Segment, Definition)> = Vec::new();
-    let mut unreadable = Vec::new();
-    let definitions = reader.definitions(&row.id).map_err(history_error)?;
-    for (index, definition) in definitions.iter().enumerate() {
-        // A later one decides from its own instant on, which may lie before: after a clock that was ahead was set back.
-        let next = definitions[index + 1..].iter().map(|next| next.at).min();
-        let Some(when) = &definition.definition else { continue };
-        let until = next.unwrap_or(row.accounted_through);
-        let after = begin.map_or(definition.at, |begin| begin.max(definition.at));
-        if after >= until {
-            continue;
-        }
-        // A definition that was written again unchanged (another workflow) goes on: a row may reach over the seam.
-        if let Some((last, of_last)) = segments.last_mut()
-            && last.until == after
-            && of_last == when
-        {
-            last.until = until;
-            continue;
-        }
-        match Timetable::from_definition(when, |name| zones.zone(name).ok()) {
-            Ok(timetable) => segments.push((Segment { after, until, timetable }, when.clone())),
-            Err(error) => {
-                unreadable.push(format!("the definition of {} cannot be computed: {error}", rfc3339(definition.at)));
-            }
-        }
-    }
-    Ok((segments.into_iter().map(|(segment, _)| segment).collect(), unreadable))
 }

@@ -14,7 +14,7 @@ use super::{
     run::history_error,
 };
 use crate::{
-    clock::{Clock, rfc3339},
+    clock::{Clock, length, rfc3339},
     engine::{Status, Trigger},
     history::{HistoryFilter, HistoryRow, Reader},
     ids::ScheduleId,
@@ -163,26 +163,6 @@ pub fn took(row: &HistoryRow) -> Option<TimeDelta> {
     row.launched_at.zip(row.finished_at).map(|(from, to)| between(from, to))
 }
 
-/// A length of time in two units at most: `4 ms`, `12.3 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
-#[must_use]
-pub fn length(delta: TimeDelta) -> String {
-    let millis = delta.num_milliseconds();
-    let sign = if millis < 0 { "-" } else { "" };
-    let millis = millis.unsigned_abs();
-    let seconds = millis / 1000;
-    let two = |large: u64, large_unit: &str, small: u64, small_unit: &str| {
-        if small == 0 { format!("{large} {large_unit}") } else { format!("{large} {large_unit} {small} {small_unit}") }
-    };
-    let text = match seconds {
-        0 => format!("{millis} ms"),
-        1..60 => format!("{seconds}.{} s", millis % 1000 / 100),
-        60..3600 => two(seconds / 60, "min", seconds % 60, "s"),
-        3600..86_400 => two(seconds / 3600, "h", seconds % 3600 / 60, "min"),
-        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3600, "h"),
-    };
-    format!("{sign}{text}")
-}
-
 /// A text that came from elsewhere, safe to print: in one line, without control characters (a web page's text may hold
 /// sequences that a terminal obeys), and cut after so many characters.
 #[must_use]
@@ -198,22 +178,6 @@ pub fn one_line(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths() {
-        let check = |millis, expected: &str| assert_eq!(length(TimeDelta::milliseconds(millis)), expected);
-        check(0, "0 ms");
-        check(999, "999 ms");
-        check(1000, "1.0 s");
-        check(59_999, "59.9 s");
-        check(60_000, "1 min");
-        check(200_000, "3 min 20 s");
-        check(3_600_000, "1 h");
-        check(7_500_000, "2 h 5 min");
-        check(86_399_999, "23 h 59 min");
-        check(277_200_000, "3 d 5 h");
-        check(-1500, "-1.5 s");
-    }
 
     #[test]
     fn lines_are_safe_to_print() {

@@ -8,12 +8,12 @@ use super::{
     context::Context,
     error::CliError,
     exit::Exit,
-    history::{late, length, one_line, tone, took},
+    history::{late, one_line, tone, took},
     output::{Output, Tone},
     run::history_error,
 };
 use crate::{
-    clock::{rfc3339, rfc3339_millis},
+    clock::{length, rfc3339, rfc3339_millis},
     history::{AttemptRow, OccurrenceDetail, Reader, RunRow},
     ids::{OccurrenceKey, RunId},
 };

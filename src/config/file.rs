@@ -9,6 +9,7 @@ use super::{
     api::{self, RawApi},
     bounds::duration,
     history::{self, RawHistory},
+    http::{self, RawHttp},
     kinds::Nested,
     notify::{self, RawChannels},
     pieces,
@@ -37,6 +38,7 @@ shape! {
         reload_on_change: bool,
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
+        http: Nested<RawHttp>,
         secrets: RawSecrets,
         notify: RawChannels,
         defaults: Nested<RawDefaults>,
@@ -211,6 +213,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         history: match &raw.history {
             Some(at) => history::check(&at.value.0, reading),
             None => history::check(&RawHistory::default(), reading),
+        },
+        http: match &raw.http {
+            Some(at) => http::check(&at.value.0, reading),
+            None => http::check(&RawHttp::default(), reading),
         },
         secrets,
         notify,

@@ -7,6 +7,7 @@ use super::{
     api::{RawApi, RawKeySource},
     file::RawFile,
     history::RawHistory,
+    http::RawHttp,
     notify::RawChannel,
     options::RawOptions,
     policies::{RawPolicies, RawRetry},
@@ -26,6 +27,7 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         (RawKeySource::TABLE, join(&[RawKeySource::KEYS])),
         (RawHistory::TABLE, join(&[RawHistory::KEYS])),
         (RawChannel::TABLE, join(&[RawChannel::KEYS])),
+        (RawHttp::TABLE, join(&[RawHttp::KEYS])),
         (RawDefaults::TABLE, join(&[RawDefaults::KEYS, RawPolicies::KEYS])),
         (RawSchedule::TABLE, join(&[RawSchedule::KEYS, RawTimetable::KEYS, RawPolicies::KEYS, RawOptions::KEYS])),
         (RawRetry::TABLE, join(&[RawRetry::KEYS])),
@@ -35,7 +37,6 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
 /// Tables and keys that belong to the plan and are not in this version: they are refused by name, never ignored.
 const LATER: &[(&str, &str)] = &[
     ("", "mirror"),
-    ("", "http"),
     ("", "webhook"),
     ("", "log"),
     ("schedule", "failover"),

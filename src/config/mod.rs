@@ -20,6 +20,7 @@ mod reader;
 mod api;
 mod bounds;
 mod history;
+mod http;
 mod key;
 mod notify;
 mod options;
@@ -46,7 +47,9 @@ use std::{
 pub use environment::Environment;
 pub use keys::tables;
 pub use problem::{Code, Place, Problem, Problems, Severity};
-pub use settings::{ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, Settings, UrlSource};
+pub use settings::{
+    ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, HttpSettings, Settings, UrlSource,
+};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     path::PathBuf,
     time::Duration,
 };
@@ -30,6 +31,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// `[history]`.
     pub history: HistorySettings,
+    /// `[http]`.
+    pub http: HttpSettings,
     /// `[secrets]`: where the secrets are that templates speak of.
     pub secrets: BTreeMap<String, ApiKeySource>,
     /// `[notify]`: where alarms go.
@@ -124,4 +127,13 @@ pub struct HistorySettings {
     pub rows_max: u64,
     /// Of each stored body (output, errors), in bytes; the rest is cut off.
     pub body_bytes_max: u64,
+}
+
+/// Where the status is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where to listen; `None`: nothing does.
+    pub listen: Option<SocketAddr>,
+    /// Names by which the server may be asked for, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
 }

@@ -21,11 +21,12 @@ use crate::{
     daemon::{
         control::{Answer, Asked, Request},
         log,
+        metrics::Metrics,
         timer::WallTimer,
     },
     dispatch::Dispatcher,
-    engine::{Action, Change, Engine, Event, Turn, change::Pause, event::RequestId},
-    history::{Durable, History, HistoryError},
+    engine::{Action, Change, Engine, Event, Overview, OverviewOf, Turn, change::Pause, event::RequestId},
+    history::{Durable, History, HistoryError, Stall},
     ids::{OccurrenceKey, ScheduleId},
 };
 
@@ -56,6 +57,8 @@ pub enum Input {
     Event(Box<Event>),
     /// Who is told of what, as the file that follows has it.
     Channels(Arc<Channels>),
+    /// Tell the status how it is.
+    Look(OverviewOf, oneshot::Sender<Sight>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -63,6 +66,15 @@ pub enum Input {
     },
     /// End in order.
     Stop,
+}
+
+/// The loop, its engine and its history at a moment.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The engine.
+    pub overview: Overview,
+    /// Rows cannot be written, since when and why.
+    pub stall: Option<Stall>,
 }
 
 /// When the loop ends by itself.
@@ -94,6 +106,7 @@ pub struct EventLoop {
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
     stop_grace: Duration,
+    metrics: Option<Arc<Metrics>>,
 }
 
 struct Commit {
@@ -132,6 +145,7 @@ impl EventLoop {
             requests: 0,
             clocks,
             stop_grace,
+            metrics: None,
         })
     }
 
@@ -139,6 +153,11 @@ impl EventLoop {
     #[must_use]
     pub fn with_alarms(self, decider: Decider, bell: Arc<Notify>) -> Self {
         Self { alarms: Some((decider, bell)), ..self }
+    }
+
+    /// Counts what happens from now on.
+    pub fn count(&mut self, metrics: Arc<Metrics>) {
+        self.metrics = Some(metrics);
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -230,6 +249,9 @@ impl EventLoop {
             return Ok(());
         }
         turn.changes.iter().for_each(log::change);
+        if let Some(metrics) = &self.metrics {
+            turn.changes.iter().for_each(|change| metrics.change(change));
+        }
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
         self.commits.push_back(Commit { durable, actions: turn.actions, raised });
@@ -273,6 +295,11 @@ impl EventLoop {
             }
             Input::State { refused } => {
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
+                Ok(())
+            }
+            Input::Look(of, answer) => {
+                let overview = self.engine.overview(self.clock.now(), &of);
+                let _ = answer.send(Sight { overview, stall: self.history.stall() });
                 Ok(())
             }
             Input::Stop => Ok(()),

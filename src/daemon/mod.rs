@@ -2,10 +2,13 @@
 //!
 //! The one place where all layers meet. It decides nothing: the engine does.
 
+pub mod account;
 pub mod control;
 pub mod event_loop;
 mod file_watch;
+pub mod http;
 pub mod log;
+pub mod metrics;
 mod notify;
 mod reload;
 mod service;

@@ -12,15 +12,32 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     alarm::{Target, Targets},
-    config::{Config, Environment, Problem, Problems, Settings, Severity},
+    config::{Config, Environment, Problem, Problems, Settings, Severity, ZoneSource},
     crash_point::crash_point,
     daemon::{event_loop::Input, notify, signals::Asks},
     engine::Event,
-    schedule::{Timetable, template::Secrets},
+    schedule::{Schedule, Timetable, template::Secrets},
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
 const ZONES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// The file that is in force, and what became of the latest try to read it again.
+#[derive(Debug, Clone)]
+pub(super) struct InForce {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Its schedules, in its order; the engine's own.
+    pub schedules: Arc<[Arc<Schedule>]>,
+    /// Whose zone rules its zones came from.
+    pub zones: Arc<ZoneSource>,
+    /// What is wrong with the file on the disk, if it is not the one that is in force.
+    pub refused: Option<String>,
+    /// Settings outside the schedules differ from those of the start, which are in force.
+    pub settings_changed: bool,
+}
 
 /// Knows the file that is in force, and reads it again.
 #[derive(Debug)]
@@ -35,6 +52,8 @@ pub(super) struct Reloader {
     release: String,
     /// What is wrong with the file on the disk, if it is not the one that is in force.
     refused: Option<String>,
+    /// For whoever shows it.
+    in_force: watch::Sender<InForce>,
     alarms: Alarming,
 }
 
@@ -50,7 +69,16 @@ pub(super) struct Alarming {
 impl Reloader {
     /// For the file that was read at the start.
     pub(super) fn new(config: &Config, environment: &Environment, alarms: Alarming) -> Self {
+        let in_force = InForce {
+            path: config.path.clone(),
+            text: Arc::clone(&config.text),
+            schedules: config.schedules.as_slice().into(),
+            zones: Arc::clone(&config.zones),
+            refused: None,
+            settings_changed: false,
+        };
         Self {
+            in_force: watch::Sender::new(in_force),
             path: config.path.clone(),
             environment: environment.clone(),
             settings: config.settings.clone(),
@@ -60,6 +88,11 @@ impl Reloader {
             refused: None,
             alarms,
         }
+    }
+
+    /// The file that is in force, now and later.
+    pub(super) fn in_force(&self) -> watch::Receiver<InForce> {
+        self.in_force.subscribe()
     }
 
     /// Does what is asked for, and reads the zone files afresh once a day, until nobody asks or listens any more.
@@ -103,19 +136,22 @@ impl Reloader {
                 let channels = Arc::new(config.settings.notify.clone());
                 self.settings.notify.clone_from(&config.settings.notify);
                 self.alarms.targets.send_replace(Arc::new(targets));
-                if config.settings != self.settings {
+                let settings_changed = config.settings != self.settings;
+                if settings_changed {
                     tracing::warn!(
                         "settings outside the schedules and [notify] changed in the file: they take effect at the next start"
                     );
                 }
                 notify::ready(&format!("{} schedules", config.schedules.len()));
                 self.refused = None;
+                self.in_force.send_modify(|in_force| in_force.settings_changed = settings_changed);
                 vec![Input::Channels(channels), event(self.take_over(config))]
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
                 notify::ready(&text);
                 self.refused = Some(text.clone());
+                self.in_force.send_modify(|in_force| in_force.refused = Some(text.clone()));
                 vec![event(Event::ReloadRefused { text })]
             }
         }
@@ -153,7 +189,14 @@ impl Reloader {
         self.tell_release(config.zones.release());
         self.timetables = timetables(&config);
         self.text = config.text;
-        Event::Reload { schedules: config.schedules }
+        let schedules = config.schedules;
+        self.in_force.send_modify(|in_force| {
+            in_force.text = Arc::clone(&self.text);
+            in_force.schedules = schedules.as_slice().into();
+            in_force.zones = config.zones;
+            in_force.refused.clone_from(&self.refused);
+        });
+        Event::Reload { schedules }
     }
 
     fn tell_release(&mut self, release: String) {

@@ -15,6 +15,8 @@ use crate::{
         control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
+        http::{Http, Sources},
+        metrics::Metrics,
         notify,
         reload::{Alarming, Reloader},
         signals::{Asks, SignalStream},
@@ -103,9 +105,25 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
-        let boot = parts.boot(setup);
         let (targets, current_targets) = watch::channel(Arc::clone(&setup.targets));
-        let file = keep_current(setup, parts.inputs.clone(), targets)?;
+        let alarms = Alarming { targets, secrets: setup.secrets.clone() };
+        let reloader = Reloader::new(&setup.config, &setup.environment, alarms);
+        let in_force = reloader.in_force();
+        let boot = parts.boot(setup, in_force.borrow().schedules.to_vec());
+        let metrics = Arc::new(Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?);
+        parts.event_loop.count(Arc::clone(&metrics));
+        let sources = Sources {
+            instance: setup.config.settings.instance.clone(),
+            state_dir: setup.state_dir.clone(),
+            clock: Arc::clone(&setup.clock),
+            inputs: parts.inputs.clone(),
+            in_force,
+            client: parts.client.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            metrics,
+        };
+        let http = Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))?;
+        let file = keep_current(setup, reloader, parts.inputs.clone())?;
         let deliverer = Deliverer {
             state_dir: setup.state_dir.clone(),
             history: Arc::clone(&parts.history),
@@ -121,6 +139,7 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         notify::ready(&format!("{} schedules", setup.config.schedules.len()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
         notify::stopping();
+        drop(http);
         // They hold the history for as long as they live, and what is held is not closed.
         for task in [pruning, delivering] {
             task.abort();
@@ -140,7 +159,7 @@ pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<Occur
         let mut parts = Parts::assemble(setup, false)?;
         let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         tokio::spawn(heed(signals, parts.inputs.clone(), None));
-        let boot = parts.boot(setup);
+        let boot = parts.boot(setup, setup.config.schedules.clone());
         let mut done = Ok(Vec::new());
         let result = async {
             match parts.event_loop.boot_and_ask(boot, request).await? {
@@ -175,6 +194,7 @@ struct Parts {
     bell: Arc<Notify>,
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
+    client: Client,
     memory: Memory,
     ahead: Vec<Ahead>,
 }
@@ -210,7 +230,7 @@ impl Parts {
             settle_grace: settings.api.settle_grace,
         };
         let dispatcher = Dispatcher::new(
-            client,
+            client.clone(),
             Arc::clone(&setup.clock),
             setup.state_dir.clone(),
             patience,
@@ -238,15 +258,15 @@ impl Parts {
             Some(alarms) => event_loop.with_alarms(alarms, Arc::clone(&bell)),
             None => event_loop,
         };
-        Ok(Self { event_loop, bell, history, inputs, memory, ahead })
+        Ok(Self { event_loop, bell, history, inputs, client, memory, ahead })
     }
 
     /// The first event.
-    fn boot(&mut self, setup: &Setup) -> Event {
+    fn boot(&mut self, setup: &Setup, schedules: Vec<Arc<Schedule>>) -> Event {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
+        Event::Boot { schedules, memory, former, ahead }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -329,16 +349,15 @@ async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Opti
 /// Reads the file again from now on, whenever it is asked to. The answer is where to ask.
 fn keep_current(
     setup: &Setup,
+    reloader: Reloader,
     inputs: mpsc::Sender<Input>,
-    targets: watch::Sender<Arc<Targets>>,
 ) -> Result<mpsc::Sender<Asks>, DaemonError> {
     let (file, asked) = mpsc::channel(INPUTS_WAITING_MAX);
     if setup.config.settings.reload_on_change {
         let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
         tokio::spawn(watch.serve(file.clone()));
     }
-    let alarms = Alarming { targets, secrets: setup.secrets.clone() };
-    tokio::spawn(Reloader::new(&setup.config, &setup.environment, alarms).serve(asked, inputs));
+    tokio::spawn(reloader.serve(asked, inputs));
     Ok(file)
 }
 

@@ -43,7 +43,7 @@ pub use change::Change;
 pub use event::{Action, Event, Turn};
 pub use occurrence::{Reason, ReasonCode, Status, Trigger};
 pub use run::{RunReport, RunStatus};
-pub use state::{Snapshot, SnapshotFlight};
+pub use state::{Overview, OverviewOf, STAGES, ScheduleState, Snapshot, SnapshotFlight, Upcoming};
 
 use crate::{
     ids::{Instance, OccurrenceKey, ScheduleId},

@@ -18,6 +18,7 @@ mod query;
 mod reader;
 mod rows;
 mod schema;
+mod status;
 mod store;
 mod text;
 mod writer;
@@ -31,6 +32,7 @@ pub use prune::{Pruned, Retention};
 pub use query::HistoryFilter;
 pub use reader::Reader;
 pub use rows::{AttemptRow, DefinitionRow, HistoryRow, NoteRow, OccurrenceDetail, RunRow, ScheduleRow};
+pub use status::{COUNTED_MAX, LastSuccess, Pieces, StripCell};
 pub use store::Store;
 pub use writer::{Durable, History, Stall};
 

@@ -43,7 +43,8 @@ pub struct HistoryFilter {
     pub limit: u32,
 }
 
-const HISTORY_COLUMNS: &str = "o.id, o.instance, o.schedule, o.scheduled_for, o.suffix, o.trigger, o.status, o.reason,
+pub(super) const HISTORY_COLUMNS: &str =
+    "o.id, o.instance, o.schedule, o.scheduled_for, o.suffix, o.trigger, o.status, o.reason,
     o.attempts, o.run_id, o.launched_at, o.finished_at, r.failure_reason, o.count, o.through";
 
 /// One walk along one index, which is named: the planner would now and then take another, along which it meets all rows.
@@ -141,7 +142,7 @@ pub(super) fn history(connection: &Connection, filter: &HistoryFilter) -> Result
     Ok(found.into_iter().map(|(_, row)| row).collect())
 }
 
-fn history_row(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
+pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, HistoryError> {
     let occurrence = key(row)?;
     Ok(HistoryRow {
         schedule: occurrence.schedule.clone(),
@@ -361,6 +362,22 @@ pub(super) fn ledger(
             })
         },
     )
+}
+
+/// The end of the stretch that a schedule's row stands for at an instant, if there is one that begins by then and ends later.
+pub(super) fn covered_through(
+    connection: &Connection,
+    id: &ScheduleId,
+    at: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, HistoryError> {
+    let through = one(
+        connection,
+        "SELECT through FROM occurrence WHERE schedule = ? AND suffix = '' AND scheduled_for <= ?
+          ORDER BY scheduled_for DESC LIMIT 1",
+        [id.as_str(), &rfc3339(at)],
+        |row| optional_instant(row, "through"),
+    )?;
+    Ok(through.flatten().filter(|through| *through > at))
 }
 
 /// Runs that more than one occurrence is told to have.

@@ -148,6 +148,14 @@ impl Reader {
         query::ledger(&self.connection, id, after)
     }
 
+    /// The end of the stretch that a schedule's row stands for at an instant; `None`: no row stands for more than itself there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn covered_through(&self, id: &ScheduleId, at: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, HistoryError> {
+        query::covered_through(&self.connection, id, at)
+    }
+
     /// Runs that more than one occurrence is told to have, each with the names of those.
     ///
     /// # Errors
@@ -196,8 +204,7 @@ impl Reader {
         Ok(answer)
     }
 
-    /// The connection, for tests of the query plans and the views.
-    #[cfg(test)]
+    /// The connection, for the questions of `status`, and for tests of the query plans and the views.
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }

@@ -17,6 +17,7 @@ use url::Url;
 use super::{
     answer::{Answer, Said, one_line},
     error::{ApiError, ApiErrorKind, ClientError},
+    pulse::{Pulse, RequestPurpose},
     transport::{Failure, Transport, is_loopback},
 };
 use crate::secret::Secret;
@@ -71,6 +72,7 @@ struct Inner {
     /// Places for starts, and for everything else.
     starts: Semaphore,
     others: Semaphore,
+    pulse: Pulse,
     newer_names: AtomicBool,
 }
 
@@ -117,6 +119,7 @@ impl Client {
             transport,
             starts: Semaphore::new(connections_max),
             others: Semaphore::new(others_max),
+            pulse: Pulse::default(),
             newer_names: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -126,6 +129,12 @@ impl Client {
     #[must_use]
     pub fn base_url(&self) -> &Url {
         &self.inner.base_url
+    }
+
+    /// How the server took the latest requests of this client and its clones.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.inner.pulse
     }
 
     /// The key, for taking it out of texts.
@@ -151,13 +160,14 @@ impl Client {
     pub(super) async fn post_start(&self, url: Url, body: Vec<u8>) -> Result<Answer, Failure> {
         // The semaphore is never closed; if it were, going without a place is the lesser harm.
         let _place = self.inner.starts.acquire().await.ok();
-        self.inner.transport.exchange(Method::POST, url, self.headers_for(Some(&body)), Some(body)).await
+        let headers = self.headers_for(Some(&body));
+        self.exchange(RequestPurpose::Start, Method::POST, url, headers, Some(body)).await
     }
 
     /// Any call but a start, with a body where it has one. The caller sorts what comes of it.
     pub(super) async fn send(&self, method: Method, url: Url, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
         let _place = self.inner.others.acquire().await.ok();
-        self.inner.transport.exchange(method, url, self.headers_for(body.as_ref()), body).await
+        self.exchange(RequestPurpose::Other, method, url, self.headers_for(body.as_ref()), body).await
     }
 
     /// Any call without a body.
@@ -168,7 +178,22 @@ impl Client {
             let (name, value) = USER_AGENT_OF_THE_UI;
             headers.insert(name, value);
         }
-        self.inner.transport.exchange(method, url, headers, None).await
+        self.exchange(RequestPurpose::Other, method, url, headers, None).await
+    }
+
+    /// One request on the wire, and a word about it for the pulse.
+    async fn exchange(
+        &self,
+        purpose: RequestPurpose,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        let came = self.inner.transport.exchange(method, url, headers, body).await;
+        let sorted = came.as_ref().ok().filter(|answer| !answer.is_success()).map(|answer| self.sort_answer(answer));
+        self.inner.pulse.note(purpose, &came, sorted.as_ref());
+        came
     }
 
     /// GETs and reads a JSON answer.

@@ -15,6 +15,7 @@
 //! | `error` | the kinds of failure |
 //! | `runs`, `lists`, `schedules/`, `workflows`, `server` | the calls |
 //! | `poster` | a POST to another program, for alarms |
+//! | `pulse` | how the latest requests were taken |
 //! | `tag` | the occurrence's key as a tag of its run |
 //! | `wire` | the shapes of the JSON, private, tolerant of what is new |
 
@@ -23,6 +24,7 @@ mod client;
 mod error;
 mod lists;
 mod poster;
+mod pulse;
 mod runs;
 mod schedules;
 mod server;
@@ -36,6 +38,7 @@ pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
 pub use poster::{Posted, Poster};
+pub use pulse::{Beat, Pulse, RequestOutcome, RequestPurpose};
 pub use runs::{Detail, StartRun};
 pub use schedules::{
     DispatchStatus, ScheduleDraft, ScheduleFilter, ScheduleStatus, ServerCadence, ServerSchedule, WriteError,

@@ -7,6 +7,7 @@ mod opening;
 mod plans;
 mod reading;
 mod retention;
+mod status;
 mod views;
 mod writer;
 

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use super::*;
-use crate::history::{HistoryError, HistoryFilter, Retention, query};
+use crate::history::{HistoryError, HistoryFilter, Pieces, Retention, query};
 
 /// A history of so many occurrences: 20 schedules, one failure in fifty, an old stretch, a run and an attempt each.
 fn history_of(rows: u32) -> (tempfile::TempDir, Store) {
@@ -80,6 +80,11 @@ fn no_question_becomes_slower_as_the_history_grows() {
     check("show, by key", &|reader| reader.occurrence(&daily).unwrap().is_some());
     check("show, by run", &|reader| reader.run(&run("wr_3000")).unwrap().is_some());
     check("the last runs", &|reader| reader.last_runs().unwrap().len() == 21);
+    check("what is not recovered", &|reader| reader.unrecovered(50).unwrap().len() == 1);
+    check("the last successes", &|reader| reader.last_successes(50).unwrap().len() == 21);
+    let since = parse_rfc3339("2027-01-15T06:00:00Z").unwrap();
+    let pieces = Pieces { since, seconds: 3600, count: 6 };
+    check("strips", &|reader| !reader.strips(&[id("s3"), id("s4")], &pieces).unwrap().is_empty());
     check("what is open", &|reader| reader.open_occurrences(50).unwrap().is_empty());
 
     let mut check = |name: &str, ask: &dyn Fn(&mut Store) -> Result<(), HistoryError>| {
