@@ -47,6 +47,8 @@ pub mod skyvern;
 
 pub mod history;
 
+pub mod mirror;
+
 pub mod dispatch;
 
 pub mod alarm;

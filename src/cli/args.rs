@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{audit, backfill, check, demo, doctor, exit, history, next, notify, pause, run, sandbox, show, trigger};
+use super::{
+    audit, backfill, check, demo, doctor, exit, history, mirror, next, notify, pause, run, sandbox, show, trigger,
+};
 
 const ABOUT: &str =
     "Starts Skyvern workflows on a timetable: at the right instant, exactly once, every occurrence accounted for";
@@ -101,6 +103,8 @@ pub enum Command {
     Pause(pause::PauseArgs),
     /// Let a paused schedule go on
     Resume(pause::ResumeArgs),
+    /// Make the server's own schedules equal to the file's: plan, apply, status, import
+    Mirror(mirror::MirrorArgs),
     /// Prove that every occurrence is accounted for, or list what is not
     Audit(audit::AuditArgs),
     /// Look at everything that a daemon depends on: what is wrong, and what to do; touches nothing

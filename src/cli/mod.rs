@@ -32,6 +32,8 @@ pub mod trigger;
 pub mod backfill;
 pub mod pause;
 
+pub mod mirror;
+
 pub mod audit;
 pub mod doctor;
 pub mod notify;
@@ -69,6 +71,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Backfill(args) => backfill::run(&args, context),
         Command::Pause(args) => pause::pause(&args, context),
         Command::Resume(args) => pause::resume(&args, context),
+        Command::Mirror(args) => mirror::run(&args, context),
         Command::Audit(args) => audit::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Notify(args) => notify::run(&args, context),

@@ -52,7 +52,7 @@ pub(super) fn ask(
         return Ok(keys);
     }
     let setup = match request {
-        Request::Trigger { .. } | Request::Backfill { .. } => setup(config, context)?,
+        Request::Trigger { .. } | Request::Backfill { .. } | Request::MirrorApply { .. } => setup(config, context)?,
         Request::Pause { .. } | Request::Resume { .. } | Request::State => setup_without_key(config, context)?,
     };
     daemon::do_alone(&setup, request, wait).map_err(cli_error)
@@ -67,7 +67,7 @@ fn ask_daemon(state_dir: &Path, request: &Request) -> Result<Option<Vec<Occurren
             let keys: Result<Vec<OccurrenceKey>, _> = occurrences.iter().map(|key| key.parse()).collect();
             keys.map(Some).map_err(|error| CliError::new(Exit::Bad, "the daemon's answer cannot be read").source(error))
         }
-        Ok(answer @ Answer::State { .. }) => {
+        Ok(answer @ (Answer::State { .. } | Answer::Mirrored { .. })) => {
             Err(CliError::new(Exit::Bad, format!("the daemon answered something else: {answer:?}")))
         }
         Ok(Answer::Error { message }) => Err(CliError::usage(format!("the daemon refused: {message}"))

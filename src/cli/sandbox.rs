@@ -18,7 +18,8 @@ It answers like a Skyvern server, but runs nothing: its runs go created, queued,
 Every wpid_… is a workflow that accepts every parameter, unless --workflow names those that there are.
 
 Faults are rules CALL:WHEN=FAULT, separated by commas.
-  CALL   start, get, cancel, list, any
+  CALL   start, get, cancel, list, any; of the server's own schedules: schedules (looking at
+         some), create, update, enable, disable, delete, change (any of the five), fire
   WHEN   3 (the third such call), 2-5, 7- (from the seventh on), * (all), 10% (by chance, by --seed)
   FAULT  delay:2s (answered late)              stall:2s (done late)
          reset-before, reset-after             connection reset before or after the run was made
@@ -27,9 +28,15 @@ Faults are rules CALL:WHEN=FAULT, separated by commas.
          403, 404, status:418, plain:502       plain: in the words of a proxy
          unreadable, truncated, huge, huge:1000000 (bytes)
          tag-late:2s                           the run is there, its tags come later
+         501, no-route                         schedules are switched off, or not there
+         limit, limit:5                        the plan's limit of schedules is reached
+         502-before, 502-after                 the scheduling service failed: undone, or not
+         half, shifted                         a list of schedules in part, or that moves
+         missed                                with fire: the server does not start it
          crash-row, crash-tag                  as if the server died while it made the run
 
-While it runs: GET /sandbox/runs is its own record of every run that it made, POST /sandbox/faults takes a new plan.
+While it runs: GET /sandbox/runs is its own record of every run that it made, GET /sandbox/schedules that of its
+schedules, POST /sandbox/poll lets its scheduler look now, and POST /sandbox/faults takes a new plan.
 
 Examples:
   skycron sandbox
@@ -64,6 +71,12 @@ pub struct SandboxArgs {
     /// The only workflows that there are; may be given several times
     #[arg(long = "workflow", value_name = "WPID", value_parser = WorkflowId::new)]
     workflows: Vec<WorkflowId>,
+    /// How often its own scheduler looks for what is due; 0s: never
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    schedule_poll: Duration,
+    /// How many runs of its own schedules go at a time
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    schedule_runs: usize,
     /// What goes wrong, see below
     #[arg(long, value_name = "PLAN", default_value = "")]
     faults: FaultPlan,
@@ -121,6 +134,8 @@ fn options(args: &SandboxArgs) -> SandboxOptions {
             pause: args.pause,
             ..Behaviour::default()
         },
+        schedule_poll_interval: args.schedule_poll,
+        schedule_runs_max: args.schedule_runs,
         faults: args.faults.clone(),
         seed: args.seed,
         version: Some(if args.no_tags { "1.0.46" } else { "1.0.56" }.to_owned()),

@@ -11,6 +11,7 @@ use super::{
     history::{self, RawHistory},
     http::{self, RawHttp},
     kinds::Nested,
+    mirror::{self, RawMirror},
     notify::{self, RawChannels},
     pieces,
     policies::{self, PolicySet},
@@ -39,6 +40,7 @@ shape! {
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
         http: Nested<RawHttp>,
+        mirror: Nested<RawMirror>,
         secrets: RawSecrets,
         notify: RawChannels,
         defaults: Nested<RawDefaults>,
@@ -103,7 +105,7 @@ fn in_pieces(path: &Path, environment: &Environment, text: &str) -> Option<Check
     let mut reading = Reading::new(text);
     let head = parse(&text[pieces.head], &mut reading);
     let checked = check(path, environment, &head, &mut reading, |rules, base, reading| {
-        let mut seen = Seen::with_capacity(pieces.schedules.len());
+        let mut seen = Seen::default();
         let mut schedules = Vec::with_capacity(pieces.schedules.len());
         for piece in pieces.schedules {
             let tree = parse(&text[piece.clone()], reading);
@@ -151,7 +153,8 @@ fn check(
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
     let mut rules =
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
-    let (schedules, places) = schedules(&mut rules, &base, reading).into_iter().unzip();
+    let (schedules, places): (Vec<_>, Vec<_>) = schedules(&mut rules, &base, reading).into_iter().unzip();
+    mirror::check_needed(&settings.mirror, &schedules, &places, reading);
     reading.drop_consequences_of_syntax_errors();
     Checked { settings, schedules, places, zones: zones.into_source() }
 }
@@ -166,7 +169,7 @@ fn schedules(
         let problem = Problem::error(Code::Surprise, "the file has no schedules").hint("add a [[schedule]]").warning();
         reading.add(&(0..0), problem);
     }
-    schedules_of(tree, base, rules, &mut Seen::new(), reading)
+    schedules_of(tree, base, rules, &mut Seen::default(), reading)
 }
 
 /// The schedules of a tree, each with its place in the text that it was made from.
@@ -217,6 +220,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
         http: match &raw.http {
             Some(at) => http::check(&at.value.0, reading),
             None => http::check(&RawHttp::default(), reading),
+        },
+        mirror: match &raw.mirror {
+            Some(at) => mirror::check(&at.value.0, reading),
+            None => mirror::check(&RawMirror::default(), reading),
         },
         secrets,
         notify,

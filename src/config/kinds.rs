@@ -12,6 +12,7 @@ use super::{
     keys,
     problem::{Code, Problem},
     reader::{FromToml, Reading, Shape, read_shape},
+    settings::OnDrift,
     zones::ZoneRulesChoice,
 };
 use crate::{
@@ -171,6 +172,7 @@ words_from_toml! {
     OnUnknown: "\"hold\" or \"retry\"",
     Gap: "\"shift\" or \"skip\"",
     Fold: "\"auto\", \"first\" or \"both\"",
+    OnDrift: "\"report\" or \"restore\"",
     ZoneRulesChoice: "\"auto\", \"system\" or \"bundled\"",
 }
 

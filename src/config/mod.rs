@@ -22,6 +22,7 @@ mod bounds;
 mod history;
 mod http;
 mod key;
+mod mirror;
 mod notify;
 mod options;
 mod pieces;
@@ -48,7 +49,8 @@ pub use environment::Environment;
 pub use keys::tables;
 pub use problem::{Code, Place, Problem, Problems, Severity};
 pub use settings::{
-    ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, HttpSettings, Settings, UrlSource,
+    ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings,
+    UrlSource,
 };
 pub use zones::{ZoneRulesChoice, ZoneSource};
 

@@ -70,13 +70,6 @@ const NO_BOUND: u64 = u64::MAX;
 
 /// Lays the policies that are written over those of `base`.
 pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_>) -> PolicySet {
-    if let Some(at) = raw.fires.as_ref().filter(|at| at.value == Fires::Server) {
-        reading.add(
-            &at.span,
-            Problem::error(Code::NotAvailable, "`fires = \"server\"` is not available in this version")
-                .hint("leave it out: this daemon fires"),
-        );
-    }
     let base_policies = &base.policies;
     let asked_for = [
         some_key(raw.late_after.as_ref()),

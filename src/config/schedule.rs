@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     clock::rfc3339,
-    ids::{ScheduleId, WorkflowId},
+    ids::{ScheduleId, ServerScheduleId, WorkflowId},
     schedule::{
-        Schedule, Timetable,
+        CronExpression, Fires, Schedule, Timetable,
         template::{self, Occasion},
     },
 };
@@ -41,6 +41,7 @@ shape! {
         description: String,
         enabled: bool,
         parameters: JsonTable,
+        server_schedule_id: String,
     }
     with {
         timetable: RawTimetable,
@@ -54,7 +55,11 @@ const NAME_BYTES_MAX: usize = 500;
 const DESCRIPTION_BYTES_MAX: usize = 10_000;
 
 /// The ids so far, each with its place.
-pub(super) type Seen = HashMap<ScheduleId, Range<usize>>;
+#[derive(Default)]
+pub(super) struct Seen {
+    ids: HashMap<ScheduleId, Range<usize>>,
+    server_ids: HashMap<ServerScheduleId, Range<usize>>,
+}
 
 /// Reads and checks one schedule; `None`: at least one problem was added.
 pub(super) fn read(
@@ -106,7 +111,12 @@ fn check(
     if let (Some(id), Some(timetable)) = (&id, &timetable) {
         check_templates(id, timetable, reading);
     }
+    if set.policies.fires == Fires::Server {
+        check_for_server(raw.parameters.as_ref(), &raw.timetable, timetable.as_ref(), reading);
+    }
+    let server_schedule_id = check_server_id(raw.server_schedule_id.as_ref(), seen, reading);
     let schedule = Schedule {
+        server_schedule_id,
         name: bounded_text(raw.name, NAME_BYTES_MAX, reading),
         description: bounded_text(raw.description, DESCRIPTION_BYTES_MAX, reading),
         enabled: raw.enabled.is_none_or(|at| at.value),
@@ -145,6 +155,35 @@ fn check_templates(id: &ScheduleId, timetable: &Timetable, reading: &mut Reading
     }
 }
 
+/// What Skyvern's own scheduler cannot have: it would do something else than the file says, in silence.
+fn check_for_server(
+    parameters: Option<&At<JsonTable>>,
+    written: &RawTimetable,
+    timetable: Option<&Timetable>,
+    reading: &mut Reading<'_>,
+) {
+    let refused =
+        |message: &str, hint: &str| Problem::error(Code::Conflict, format!("fires = \"server\": {message}")).hint(hint);
+    if let Some(at) = parameters.filter(|at| at.value.0.values().any(template::is_template_in)) {
+        let problem = refused("the server would send templates as they stand", "fires = \"local\", or plain values");
+        reading.add(&at.span, problem);
+    }
+    if let Some(at) = written.starts_at.as_ref().or(written.ends_at.as_ref()) {
+        let problem = refused("the server's schedules have no beginning and no end", "take starts_at and ends_at out");
+        reading.add(&at.key, problem);
+    }
+    if let Some(at) = &written.run_at {
+        let problem =
+            refused("the server cannot switch a schedule off and on that is due once", "fires = \"local\" starts it");
+        reading.add(&at.key, problem);
+    }
+    let refuses = timetable.and_then(Timetable::cron_expression).is_some_and(CronExpression::is_refused_by_server);
+    if let Some(at) = written.cron_expression.as_ref().filter(|_| refuses) {
+        let problem = refused("the server refuses weekdays together with `#` or `L` terms", "make two schedules of it");
+        reading.add(&at.span, problem);
+    }
+}
+
 fn missing<T>(key: &str, hint: &str, place: &Range<usize>, reading: &mut Reading<'_>) -> Option<T> {
     if reading.is_unused(key) {
         return None;
@@ -175,13 +214,30 @@ fn check_id(
             return None;
         }
     };
-    if let Some(first) = seen.get(&id) {
+    if let Some(first) = seen.ids.get(&id) {
         let problem = Problem::error(Code::DuplicateId, format!("the id {:?} is taken by another schedule", at.value))
             .hint("ids name one schedule each: choose another");
         reading.add_related(&at.span, problem, Some((first.clone(), "taken here")));
         return None;
     }
-    seen.insert(id.clone(), at.span.clone());
+    seen.ids.insert(id.clone(), at.span.clone());
+    Some(id)
+}
+
+fn check_server_id(raw: Option<&At<String>>, seen: &mut Seen, reading: &mut Reading<'_>) -> Option<ServerScheduleId> {
+    let at = raw?;
+    let id = match ServerScheduleId::new(&at.value) {
+        Ok(id) => id,
+        Err(error) => {
+            reading.add(&at.span, Problem::error(Code::BadValue, format!("`server_schedule_id` {error}")));
+            return None;
+        }
+    };
+    if let Some(first) = seen.server_ids.insert(id.clone(), at.span.clone()) {
+        let problem = Problem::error(Code::DuplicateId, format!("{id} is the copy of another schedule already"));
+        let problem = problem.hint("one schedule of the server is the copy of one schedule of the file");
+        reading.add_related(&at.span, problem, Some((first, "named here")));
+    }
     Some(id)
 }
 

@@ -14,6 +14,7 @@ use crate::{
     engine::alarm::AlarmEvent,
     ids::{ChannelName, Instance},
     secret::Secret,
+    words::words,
 };
 
 /// Everything that holds for the whole daemon.
@@ -33,6 +34,8 @@ pub struct Settings {
     pub history: HistorySettings,
     /// `[http]`.
     pub http: HttpSettings,
+    /// `[mirror]`.
+    pub mirror: MirrorSettings,
     /// `[secrets]`: where the secrets are that templates speak of.
     pub secrets: BTreeMap<String, ApiKeySource>,
     /// `[notify]`: where alarms go.
@@ -136,4 +139,29 @@ pub struct HttpSettings {
     pub listen: Option<SocketAddr>,
     /// Names by which the server may be asked for, beside addresses and `localhost`.
     pub hosts: Vec<String>,
+}
+
+words! {
+    /// What the daemon does about a mirrored schedule that was changed at the server.
+    #[derive(Default)]
+    OnDrift {
+        /// It says so, and leaves it.
+        #[default]
+        Report = "report",
+        /// It makes it equal to the file again.
+        Restore = "restore",
+    }
+}
+
+/// Whether and how the server's own schedules are made equal to the file's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorSettings {
+    /// The daemon keeps them equal.
+    pub enabled: bool,
+    /// Copies of schedules that are gone from the file are deleted; else they are kept, disabled.
+    pub prune: bool,
+    /// What the daemon does about changes that were made at the server.
+    pub on_drift: OnDrift,
+    /// Between two looks of the daemon.
+    pub interval: Duration,
 }

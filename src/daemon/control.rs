@@ -26,6 +26,20 @@ pub const REQUEST_BYTES_MAX: u64 = 1024 * 1024;
 const CONNECTIONS_MAX: usize = 16;
 /// How long a request may take to arrive, and a command waits for its answer.
 const ANSWER_SECONDS_MAX: u64 = 30;
+/// The same where the daemon asks the server many things first.
+const MIRROR_SECONDS_MAX: u64 = 600;
+/// The longest answer, in bytes: a line for each step of a large mirror.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+impl Request {
+    /// How long a command waits for the answer.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(match self {
+            Self::MirrorApply { .. } => MIRROR_SECONDS_MAX,
+            _ => ANSWER_SECONDS_MAX,
+        })
+    }
+}
 
 /// What can be asked of a running daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +75,11 @@ pub enum Request {
         /// The schedule's id.
         schedule: String,
     },
+    /// Make the server's own schedules equal to the file's.
+    MirrorApply {
+        /// Copies that may be deleted, by the server's ids: whoever asks saw them in a plan.
+        deletes: Vec<String>,
+    },
     /// Tell how it is; nothing happens.
     State,
 }
@@ -73,6 +92,11 @@ pub enum Answer {
     Done {
         /// The occurrences that came of it.
         occurrences: Vec<String>,
+    },
+    /// The mirror was applied.
+    Mirrored {
+        /// What came of each step, as [`crate::mirror::StepResult::to_json`].
+        results: Vec<Value>,
     },
     /// How it is.
     State {
@@ -141,8 +165,7 @@ impl Control {
             let asked = asked.clone();
             tokio::spawn(async move {
                 let _place = place;
-                let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
-                if let Ok(Err(error)) = tokio::time::timeout(limit, serve_one(stream, asked)).await {
+                if let Err(error) = serve_one(stream, asked).await {
                     tracing::debug!(%error, "a request to the control socket broke off");
                 }
             });
@@ -159,16 +182,23 @@ impl Drop for Control {
 async fn serve_one(stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(REQUEST_BYTES_MAX)).read_line(&mut line).await?;
+    let mut reader = BufReader::new(read.take(REQUEST_BYTES_MAX));
+    let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
+    tokio::time::timeout(limit, reader.read_line(&mut line)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let answer = match serde_json::from_str::<Request>(&line) {
         Err(error) => Answer::Error { message: format!("not a request: {error}") },
         Ok(request) => {
             let (answer, answered) = oneshot::channel();
             let gone = || Answer::Error { message: "the daemon is stopping".to_owned() };
-            match asked.send(Asked { request, answer }).await {
-                Ok(()) => answered.await.unwrap_or_else(|_| gone()),
-                Err(_) => gone(),
-            }
+            let limit = request.patience();
+            let exchange = async {
+                match asked.send(Asked { request, answer }).await {
+                    Ok(()) => answered.await.unwrap_or_else(|_| gone()),
+                    Err(_) => gone(),
+                }
+            };
+            // Whoever asked has gone by then.
+            tokio::time::timeout(limit, exchange).await.map_err(|_| io::ErrorKind::TimedOut)?
         }
     };
     let mut text = serde_json::to_string(&answer)?;
@@ -179,7 +209,7 @@ async fn serve_one(stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result
 /// Asks the daemon of a state folder.
 ///
 /// # Errors
-/// Nobody listens there (`NotFound`, `ConnectionRefused`), or no answer comes within half a minute.
+/// Nobody listens there (`NotFound`, `ConnectionRefused`), or no answer comes within half a minute (ten for the mirror).
 pub async fn ask(state_dir: &Path, request: &Request) -> io::Result<Answer> {
     let exchange = async {
         let mut stream = UnixStream::connect(state_dir.join(SOCKET_NAME)).await?;
@@ -187,9 +217,8 @@ pub async fn ask(state_dir: &Path, request: &Request) -> io::Result<Answer> {
         text.push('\n');
         stream.write_all(text.as_bytes()).await?;
         let mut line = String::new();
-        BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line).await?;
+        BufReader::new(stream.take(ANSWER_BYTES_MAX)).read_line(&mut line).await?;
         Ok(serde_json::from_str(&line)?)
     };
-    let limit = Duration::from_secs(ANSWER_SECONDS_MAX);
-    tokio::time::timeout(limit, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(request.patience(), exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

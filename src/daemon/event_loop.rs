@@ -396,6 +396,7 @@ fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Ev
             Event::Pause { request, schedule: id(schedule)?, pause: Some(Pause { since: now, until, note }) }
         }
         Request::Resume { schedule } => Event::Pause { request, schedule: id(schedule)?, pause: None },
+        Request::MirrorApply { .. } => return Err("this daemon does not apply the mirror".to_owned()),
         Request::State => return Err("the state is told by the loop, nothing has to happen for it".to_owned()),
     })
 }

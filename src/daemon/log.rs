@@ -71,6 +71,8 @@ pub fn change(change: &Change) {
             tracing::warn!(%schedule, after = %rfc3339(*after), "the clock was ahead: what comes after is decided again");
         }
         Change::Defined { schedule, definition: None, .. } => tracing::info!(%schedule, "gone from the file"),
+        // The mirror tells what it does itself.
+        Change::Mirrored { .. } | Change::Unmirrored { .. } => {}
         Change::Defined { .. }
         | Change::AccountedThrough { .. }
         | Change::AttemptBegun { .. }

@@ -9,10 +9,12 @@ mod file_watch;
 pub mod http;
 pub mod log;
 pub mod metrics;
+mod mirror;
 mod notify;
 mod reload;
 mod service;
 pub mod signals;
 pub mod timer;
 
+pub use mirror::{Applied, ApplyError, apply_mirror_alone};
 pub use service::{DaemonError, Setup, client_options, do_alone, serve};

@@ -163,7 +163,7 @@ pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<Occur
         let mut done = Ok(Vec::new());
         let result = async {
             match parts.event_loop.boot_and_ask(boot, request).await? {
-                Answer::State { .. } => {}
+                Answer::State { .. } | Answer::Mirrored { .. } => {}
                 Answer::Error { message } => done = Err(DaemonError::Refused(message)),
                 Answer::Done { occurrences } => {
                     let keys: Vec<OccurrenceKey> = occurrences.iter().filter_map(|key| key.parse().ok()).collect();

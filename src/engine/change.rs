@@ -12,7 +12,7 @@ use crate::{
         occurrence::{Reason, Status, Trigger},
         run::RunReport,
     },
-    ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
+    ids::{Instance, OccurrenceKey, RunId, ScheduleId, ServerScheduleId, WorkflowId},
     schedule::Definition,
     words::words,
 };
@@ -106,6 +106,20 @@ pub enum Change {
         /// Until when and why; `None`: resumed.
         pause: Option<Pause>,
     },
+    /// One of the server's own schedules is ours, and is like this now.
+    Mirrored {
+        /// What is known of it; it replaces what was known of that schedule of the server.
+        copy: Box<MirrorCopy>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// One of the server's own schedules is not ours any more, or not there.
+    Unmirrored {
+        /// The server's id.
+        server_schedule_id: ServerScheduleId,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// Something happened to the daemon itself.
     Noted {
         /// When.
@@ -144,6 +158,21 @@ pub enum Change {
         /// The one.
         summary: Box<NewAlarm>,
     },
+}
+
+/// One of the server's own schedules that the mirror made or adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorCopy {
+    /// The server's id.
+    pub server_schedule_id: ServerScheduleId,
+    /// The installation's name when this was written.
+    pub instance: Instance,
+    /// The schedule of the file that it is the copy of.
+    pub schedule: ScheduleId,
+    /// The workflow that it runs.
+    pub workflow_id: WorkflowId,
+    /// What it was like when it was last as it should be: JSON that the mirror writes and reads.
+    pub applied: String,
 }
 
 /// A pause, as an operator asked for it.

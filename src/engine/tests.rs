@@ -35,6 +35,7 @@ fn schedule(id: &str, expression: &str, change: impl FnOnce(&mut Policies)) -> S
     let mut policies = Policies::default();
     change(&mut policies);
     Schedule {
+        server_schedule_id: None,
         id: ScheduleId::new(id).unwrap(),
         workflow_id: WorkflowId::new("wpid_1").unwrap(),
         name: None,

@@ -13,9 +13,9 @@ use crate::{
     crash_point::crash_point,
     engine::{
         Change, Reason, RunReport, Status,
-        change::{AttemptOutcome, NewOccurrence, NoteKind, Pause},
+        change::{AttemptOutcome, MirrorCopy, NewOccurrence, NoteKind, Pause},
     },
-    ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
+    ids::{OccurrenceKey, RunId, ScheduleId, ServerScheduleId, WorkflowId},
     schedule::Definition,
 };
 
@@ -67,6 +67,8 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
         | Change::Paused { at, .. }
         | Change::AlarmsRemembered { at, .. }
         | Change::AlarmTried { at, .. }
+        | Change::Mirrored { at, .. }
+        | Change::Unmirrored { at, .. }
         | Change::Noted { at, .. } => *at,
     }
 }
@@ -98,6 +100,8 @@ impl Writer<'_> {
             ),
             Change::RunReported { key, report, at } => self.run_reported(key, report, *at),
             Change::Paused { schedule, pause, .. } => self.paused(schedule, pause.as_ref()),
+            Change::Mirrored { copy, at } => self.mirrored(copy, *at),
+            Change::Unmirrored { server_schedule_id, .. } => self.unmirrored(server_schedule_id),
             Change::Noted { at, kind, text } => self.noted(*at, *kind, text),
             Change::AlarmRaised(_)
             | Change::AlarmsRemembered { .. }
@@ -368,6 +372,28 @@ impl Writer<'_> {
             },
         )?;
         found(rows, "definition", schedule)
+    }
+
+    fn mirrored(&self, copy: &MirrorCopy, at: DateTime<Utc>) -> Result<(), HistoryError> {
+        self.execute(
+            "INSERT OR REPLACE INTO mirror (server_schedule_id, instance, schedule, workflow_id, applied, applied_at)
+             VALUES (:server_schedule_id, :instance, :schedule, :workflow_id, :applied, :at)",
+            named_params! {
+                ":server_schedule_id": copy.server_schedule_id.as_str(),
+                ":instance": copy.instance.as_str(),
+                ":schedule": copy.schedule.as_str(),
+                ":workflow_id": copy.workflow_id.as_str(),
+                ":applied": copy.applied,
+                ":at": rfc3339_millis(at),
+            },
+        )?;
+        Ok(())
+    }
+
+    /// One that is not known is not known afterwards either.
+    fn unmirrored(&self, id: &ServerScheduleId) -> Result<(), HistoryError> {
+        self.execute("DELETE FROM mirror WHERE server_schedule_id = :id", named_params! { ":id": id.as_str() })?;
+        Ok(())
     }
 
     fn noted(&self, at: DateTime<Utc>, kind: NoteKind, text: &str) -> Result<(), HistoryError> {

@@ -20,9 +20,9 @@ use crate::{
     engine::{
         ReasonCode, Status, Trigger,
         audit::LedgerRow,
-        change::{AttemptOutcome, NoteKind},
+        change::{AttemptOutcome, MirrorCopy, NoteKind},
     },
-    ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
+    ids::{Instance, OccurrenceKey, RunId, ScheduleId, ServerScheduleId, WorkflowId},
 };
 
 /// Notes and related occurrences that are shown with one occurrence, at most.
@@ -319,6 +319,24 @@ pub(super) fn schedules(connection: &Connection) -> Result<Vec<ScheduleRow>, His
                 gone: get(row, "gone")?,
                 accounted_through: instant(row, "accounted_through")?,
                 pause: pause(row)?,
+            })
+        },
+    )
+}
+
+/// What is ours at the server.
+pub(super) fn mirror(connection: &Connection) -> Result<Vec<MirrorCopy>, HistoryError> {
+    collect(
+        connection,
+        "SELECT server_schedule_id, instance, schedule, workflow_id, applied FROM mirror ORDER BY server_schedule_id",
+        [],
+        |row| {
+            Ok(MirrorCopy {
+                server_schedule_id: parsed(row, "server_schedule_id", |text| ServerScheduleId::new(text).ok())?,
+                instance: parsed(row, "instance", |text| Instance::new(text).ok())?,
+                schedule: parsed(row, "schedule", |text| ScheduleId::new(text).ok())?,
+                workflow_id: parsed(row, "workflow_id", |text| WorkflowId::new(text).ok())?,
+                applied: get(row, "applied")?,
             })
         },
     )

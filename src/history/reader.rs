@@ -11,7 +11,7 @@ use super::{
     ScheduleRow, WaitingAlarm, alarms, query, schema,
 };
 use crate::{
-    engine::{Status, audit::LedgerRow},
+    engine::{Status, audit::LedgerRow, change::MirrorCopy},
     ids::{OccurrenceKey, RunId, ScheduleId},
 };
 
@@ -122,6 +122,14 @@ impl Reader {
     /// It cannot be read.
     pub fn definitions(&self, id: &ScheduleId) -> Result<Vec<DefinitionRow>, HistoryError> {
         query::definitions(&self.connection, id)
+    }
+
+    /// What is ours among the server's own schedules.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn mirror(&self) -> Result<Vec<MirrorCopy>, HistoryError> {
+        query::mirror(&self.connection)
     }
 
     /// What happened to the daemon, newest first, at most `limit` lines.

@@ -12,12 +12,15 @@ use std::{
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, alarms, apply, lock::Lock, memory, prune, schema};
+use super::{
+    DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, alarms, apply, lock::Lock, memory, prune, query,
+    schema,
+};
 use crate::{
     crash_point::crash_point,
     engine::{
         Change,
-        change::{Ahead, Memory},
+        change::{Ahead, Memory, MirrorCopy},
     },
 };
 
@@ -118,6 +121,14 @@ impl Store {
     /// As [`Store::memory`].
     pub fn ahead(&self, now: DateTime<Utc>) -> Result<Vec<Ahead>, HistoryError> {
         memory::ahead(&self.connection, now)
+    }
+
+    /// What is ours among the server's own schedules. Reads only.
+    ///
+    /// # Errors
+    /// As [`Store::memory`].
+    pub fn mirror(&self) -> Result<Vec<MirrorCopy>, HistoryError> {
+        query::mirror(&self.connection)
     }
 
     /// Removes up to `rows_max` occurrences that the retention no longer keeps, oldest first, in one transaction. To be called

@@ -3,7 +3,9 @@
 //! | call | does |
 //! |---|---|
 //! | `GET /sandbox/runs?after=N` | every run that it made after its N-th, the oldest first |
-//! | `GET /sandbox/status` | how many runs it made, how many starts it received |
+//! | `GET /sandbox/schedules` | every schedule of its own, the oldest first |
+//! | `POST /sandbox/poll` | its scheduler looks now for what is due |
+//! | `GET /sandbox/status` | how many runs it made, how many starts and how many changes of schedules it received |
 //! | `POST /sandbox/faults` | the body is a fault plan, which replaces the one before; its numbers count from now |
 //! | `DELETE /sandbox/faults` | nothing goes wrong any more |
 //! | `PUT /sandbox/workflows` | adds a workflow: `{"id", "title", "parameters": [{"key", "type", "default"}]}` |
@@ -13,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::{
     bodies,
+    exchange::{Question, Reply},
     fault::FaultPlan,
-    routes::{Question, Reply},
     workflow::{SandboxParameter, SandboxWorkflow},
     world::World,
 };
@@ -31,7 +33,16 @@ pub(super) fn answer(world: &mut World, path: &[&str], question: &Question) -> R
             Reply::json(200, &json!({"runs": runs}))
         }
         (&Method::GET, ["status"]) => {
-            Reply::json(200, &bodies::status(world.runs_made(), world.starts_received(), world.now()))
+            let (starts, changes) = (world.starts_received(), world.changes_received());
+            Reply::json(200, &bodies::status(world.runs_made(), starts, changes, world.now()))
+        }
+        (&Method::GET, ["schedules"]) => {
+            let schedules: Vec<Value> = world.schedule_records().iter().map(bodies::schedule_record).collect();
+            Reply::json(200, &json!({"schedules": schedules}))
+        }
+        (&Method::POST, ["poll"]) => {
+            world.poll_schedules();
+            Reply::json(200, &Value::Null)
         }
         (&Method::POST, ["faults"]) => match String::from_utf8_lossy(&question.body).parse::<FaultPlan>() {
             Ok(plan) => {

@@ -7,10 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     life::View,
+    schedule::{Schedule, ScheduleRecord},
     workflow::SandboxWorkflow,
     world::{Run, RunRecord},
 };
-use crate::clock::rfc3339;
+use crate::{clock::rfc3339, skyvern::ServerCadence};
 
 const ORGANIZATION: &str = "o_100000000000000001";
 
@@ -247,6 +248,7 @@ pub(super) fn row(run: &Run, view: &View) -> Value {
         ("failure_reason", failure_reason(view)),
         ("workflow_title", run.title.as_str().into()),
         ("trigger_type", run.trigger_type.into()),
+        ("workflow_schedule_id", run.schedule_id.as_ref().map(crate::ids::ServerScheduleId::as_str).into()),
         ("queued_at", time_or_null(view.queued_at)),
         ("started_at", time_or_null(view.started_at)),
         ("finished_at", time_or_null(view.finished_at)),
@@ -340,6 +342,71 @@ pub(super) fn organizations() -> Value {
     json!({"organizations": [{"organization_id": ORGANIZATION, "organization_name": "Sandbox", "slug": "sandbox"}]})
 }
 
+/// What the two forms of a schedule have in common. Here instants say that they are UTC, but for the last two.
+fn schedule_fields(schedule: &Schedule) -> Value {
+    let (mut cron, mut interval, mut first, mut run_at) = (Value::Null, Value::Null, Value::Null, Value::Null);
+    match &schedule.cadence {
+        ServerCadence::Cron(text) => cron = text.as_str().into(),
+        ServerCadence::Interval { interval_seconds, first_fire_at } => {
+            interval = (*interval_seconds).into();
+            first = first_fire_at.map(rfc3339).into();
+        }
+        ServerCadence::Once { run_at: at } => run_at = rfc3339(*at).into(),
+    }
+    json!({
+        "workflow_schedule_id": schedule.id.as_str(),
+        "organization_id": ORGANIZATION,
+        "workflow_permanent_id": schedule.workflow_id.as_str(),
+        "cron_expression": cron,
+        "interval_seconds": interval,
+        "first_fire_at": first,
+        "run_at": run_at,
+        "dispatch_status": schedule.dispatch_status.map(crate::skyvern::DispatchStatus::word),
+        "workflow_run_id": schedule.run_id.as_ref().map(crate::ids::RunId::as_str),
+        "timezone": schedule.timezone,
+        "enabled": schedule.enabled,
+        "parameters": if schedule.parameters.is_empty() { Value::Null } else { schedule.parameters.clone().into() },
+        "name": schedule.name,
+        "description": schedule.description,
+        "created_at": time(schedule.created_at),
+        "modified_at": time(schedule.modified_at),
+    })
+}
+
+/// An element of a workflow's schedules.
+pub(super) fn schedule(schedule: &Schedule) -> Value {
+    let mut fields = schedule_fields(schedule);
+    fields["temporal_schedule_id"] = format!("local-wf-sched-{}", schedule.id).into();
+    fields["deleted_at"] = Value::Null;
+    fields
+}
+
+/// One schedule, with the preview.
+pub(super) fn one_schedule(one: &Schedule, now: DateTime<Utc>) -> Value {
+    let next_runs: Vec<String> = one.next_runs(now).into_iter().map(rfc3339).collect();
+    json!({"schedule": schedule(one), "next_runs": next_runs})
+}
+
+/// An element of `GET /api/v1/schedules`.
+pub(super) fn schedule_item(schedule: &Schedule, workflow_title: &str, now: DateTime<Utc>) -> Value {
+    let mut fields = schedule_fields(schedule);
+    fields["workflow_title"] = workflow_title.into();
+    fields["next_run"] = schedule.next_run(now).map(rfc3339).into();
+    fields
+}
+
+/// An element of `GET /sandbox/schedules`.
+pub(super) fn schedule_record(record: &ScheduleRecord) -> Value {
+    json!({
+        "id": record.id,
+        "workflow_id": record.workflow_id,
+        "enabled": record.enabled,
+        "name": record.name,
+        "description": record.description,
+        "modified_at": precise(record.modified_at),
+    })
+}
+
 /// An element of `GET /sandbox/runs`.
 pub(super) fn record(record: &RunRecord) -> Value {
     json!({
@@ -352,6 +419,8 @@ pub(super) fn record(record: &RunRecord) -> Value {
         "parameters": record.parameters,
         "run_metadata": record.run_metadata,
         "half_made": record.half_made,
+        "trigger_type": record.trigger_type,
+        "server_schedule_id": record.server_schedule_id,
         "request": record.request,
     })
 }
@@ -362,8 +431,13 @@ fn precise(at: DateTime<Utc>) -> String {
 }
 
 /// `GET /sandbox/status`.
-pub(super) fn status(runs_made: u64, starts_received: u64, now: DateTime<Utc>) -> Value {
-    json!({"runs_made": runs_made, "starts_received": starts_received, "now": rfc3339(now)})
+pub(super) fn status(runs_made: u64, starts_received: u64, changes_received: u64, now: DateTime<Utc>) -> Value {
+    json!({
+        "runs_made": runs_made,
+        "starts_received": starts_received,
+        "changes_received": changes_received,
+        "now": rfc3339(now),
+    })
 }
 
 #[cfg(test)]

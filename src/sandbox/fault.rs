@@ -1,6 +1,8 @@
 //! What goes wrong, and when: a plan is a list of rules `<call>:<when>=<fault>`, separated by commas.
 //!
-//! - call: `start`, `get`, `cancel`, `list`, `any`
+//! - call: `start`, `get`, `cancel`, `list` (of runs); `schedules` (looking at some), `create`, `update`, `enable`, `disable`,
+//!   `delete` (one of them), `change` (any of these five, and cancelling one); `fire` (a start by the server's own scheduler);
+//!   `any`
 //! - when: `3` (the third such call since the plan was put in), `2-5`, `7-` (from the seventh on), `*`, or `10%` (by chance,
 //!   the same for the same seed)
 //! - fault: see [`Fault`]
@@ -46,6 +48,22 @@ pub enum Fault {
     Status(u16),
     /// `plain:404`: any status, in the words of a proxy; nothing was done.
     Plain(u16),
+    /// `501`: the server's schedules are switched off.
+    Disabled,
+    /// `no-route`: the server does not have the call.
+    NoRoute,
+    /// `limit` or `limit:5`: the plan's limit of schedules is reached.
+    Limit(usize),
+    /// `502-before`: the scheduling service failed, and what was done was undone.
+    SyncBefore,
+    /// `502-after`: the same, but undoing failed too.
+    SyncAfter,
+    /// `half`: half of the rows of a list of schedules, with the count of all.
+    Half,
+    /// `shifted`: a list of schedules as if the newest had been deleted a moment ago.
+    Shifted,
+    /// `missed`: the server's own scheduler lets the occurrence pass.
+    Missed,
     /// `tag-late:2s`: the run is there at once, its tags come later.
     TagLate(Duration),
     /// `crash-row`: as if the server died after it wrote the run, before its tags: connection reset, a run without tags that
@@ -70,7 +88,29 @@ pub(super) enum Call {
     Get,
     Cancel,
     List,
+    Schedules,
+    Create,
+    Update,
+    Enable,
+    Disable,
+    Delete,
+    CancelSchedule,
+    /// In a rule: any change of a schedule.
+    Change,
+    Fire,
     Any,
+}
+
+impl Call {
+    /// Whether it changes a schedule.
+    pub(super) fn is_change(self) -> bool {
+        matches!(self, Self::Create | Self::Update | Self::Enable | Self::Disable | Self::Delete | Self::CancelSchedule)
+    }
+
+    /// Whether a rule for this kind of call is for that call.
+    fn covers(self, call: Self) -> bool {
+        self == call || (self == Self::Any && call != Self::Fire) || (self == Self::Change && call.is_change())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,7 +141,7 @@ impl FaultPlan {
     pub(super) fn pick(&mut self, call: Call, seed: u64) -> Option<Fault> {
         let mut picked = None;
         for (index, rule) in self.rules.iter_mut().enumerate() {
-            if rule.call != call && rule.call != Call::Any {
+            if !rule.call.covers(call) {
                 continue;
             }
             rule.seen += 1;
@@ -145,8 +185,20 @@ fn rule(text: &str) -> Result<Rule, FaultError> {
         "get" => Call::Get,
         "cancel" => Call::Cancel,
         "list" => Call::List,
+        "schedules" => Call::Schedules,
+        "create" => Call::Create,
+        "update" => Call::Update,
+        "enable" => Call::Enable,
+        "disable" => Call::Disable,
+        "delete" => Call::Delete,
+        "change" => Call::Change,
+        "fire" => Call::Fire,
         "any" => Call::Any,
-        _ => return Err(wrong("the call is none of start, get, cancel, list, any")),
+        _ => {
+            return Err(wrong(
+                "the call is none of start, get, cancel, list, schedules, create, update, enable, disable, delete, change, fire, any",
+            ));
+        }
     };
     let when = when_of(when.trim()).ok_or(wrong("the number is none of 3, 2-5, 7-, *, 10%"))?;
     let fault = fault_of(fault.trim()).ok_or(wrong("there is no such fault, or its argument is wrong"))?;
@@ -195,6 +247,14 @@ fn fault_of(text: &str) -> Option<Fault> {
         "truncated" => Fault::Truncated,
         "403" => Fault::Forbidden,
         "404" => Fault::NotFound,
+        "limit" => return Some(Fault::Limit(argument.map_or(Ok(1), str::parse).ok()?)),
+        "501" => Fault::Disabled,
+        "no-route" => Fault::NoRoute,
+        "502-before" => Fault::SyncBefore,
+        "502-after" => Fault::SyncAfter,
+        "half" => Fault::Half,
+        "shifted" => Fault::Shifted,
+        "missed" => Fault::Missed,
         "crash-row" => Fault::CrashRow,
         "crash-tag" => Fault::CrashTag,
         _ => return None,

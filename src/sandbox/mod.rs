@@ -1,8 +1,8 @@
 //! A small Skyvern look-alike: for the demo, for tests, and for faults on order. It runs no workflow.
 //!
 //! It answers on loopback with the paths, status codes and bodies of a real server (1.0.56) as far as a scheduler meets
-//! them; `tests/skyvern_contract.rs` puts the same questions to both. Its runs go `created`, `queued`, `running` and to an
-//! end by what the clock says when somebody looks: there are no timers. It keeps a record of every run that it made, which
+//! them; `tests/contract` puts the same questions to both. Its runs go `created`, `queued`, `running` and to an
+//! end by what the clock says when somebody looks; only its own scheduler polls, as a real one does. It keeps a record of every run that it made, which
 //! is what tests judge by.
 //!
 //! | file | what it is |
@@ -11,16 +11,26 @@
 //! | `life` | where a run stands at an instant; pure |
 //! | `workflow` | the workflows, and what they accept; pure |
 //! | `world` | what the server knows: workflows, runs, tags, faults |
-//! | `routes` | request → answer |
+//! | `exchange` | a request, and its answer |
+//! | `check` | the checks that all calls share, and their words |
+//! | `draft` | what a request says about a schedule; pure |
+//! | `schedule` | the server's own schedules, and what is due; pure |
+//! | `scheduler` | starts what is due |
+//! | `routes/` | request → answer |
 //! | `bodies` | the JSON |
 //! | `admin` | `/sandbox/…`: its record, and faults at run time |
 //! | `server` | the thread, the connections, and how faults are carried out |
 
 mod admin;
 mod bodies;
+mod check;
+mod draft;
+mod exchange;
 mod fault;
 mod life;
 mod routes;
+mod schedule;
+mod scheduler;
 mod server;
 mod workflow;
 mod world;
@@ -37,8 +47,9 @@ use tokio::sync::oneshot;
 
 pub use fault::{Fault, FaultError, FaultPlan};
 pub use life::Behaviour;
+pub use schedule::ScheduleRecord;
 pub use workflow::{SandboxParameter, SandboxWorkflow};
-pub use world::RunRecord;
+pub use world::{RunRecord, ServerSchedules};
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -68,6 +79,14 @@ pub struct SandboxOptions {
     pub version: Option<String>,
     /// Tags are not searched, every run is answered, as before 1.0.47.
     pub tags_ignored: bool,
+    /// Which calls for schedules it has.
+    pub server_schedules: ServerSchedules,
+    /// A plan's limit of schedules.
+    pub schedules_max: Option<usize>,
+    /// How often its own scheduler looks for what is due, by a clock that nobody sets; zero: never.
+    pub schedule_poll_interval: Duration,
+    /// How many runs of its own schedules go at a time.
+    pub schedule_runs_max: usize,
     /// How long a connection may be silent between two requests.
     pub idle_timeout: Duration,
     /// The largest request body.
@@ -92,6 +111,11 @@ impl Default for SandboxOptions {
             seed: 1,
             version: Some("1.0.56".to_owned()),
             tags_ignored: false,
+            server_schedules: ServerSchedules::Whole,
+            schedules_max: None,
+            // Both as in a real server that nobody has set up otherwise.
+            schedule_poll_interval: Duration::from_secs(60),
+            schedule_runs_max: 1,
             // uvicorn's, under which a real server runs.
             idle_timeout: Duration::from_secs(5),
             request_bytes_max: 16 * 1024 * 1024,
@@ -132,6 +156,7 @@ impl Sandbox {
             request_bytes_max: options.request_bytes_max,
             connections_max: options.connections_max,
             idle_timeout: options.idle_timeout,
+            schedule_poll_interval: options.schedule_poll_interval,
         };
         let listen = options.listen;
         let world = SharedWorld(Arc::new(Mutex::new(world::World::new(options))));
@@ -168,6 +193,23 @@ impl Sandbox {
     #[must_use]
     pub fn starts_received(&self) -> u64 {
         self.world.lock().starts_received()
+    }
+
+    /// Every schedule of its own, the oldest first.
+    #[must_use]
+    pub fn schedules(&self) -> Vec<ScheduleRecord> {
+        self.world.lock().schedule_records()
+    }
+
+    /// How many changes of schedules it received, whatever came of them.
+    #[must_use]
+    pub fn changes_received(&self) -> u64 {
+        self.world.lock().changes_received()
+    }
+
+    /// Lets its scheduler look for what is due, now.
+    pub fn poll_schedules(&self) {
+        self.world.lock().poll_schedules();
     }
 
     /// Replaces what goes wrong; the numbers in a plan count from now.

@@ -33,8 +33,9 @@ use tokio::{
 
 use super::{
     SharedWorld,
+    exchange::{Question, Reply},
     fault::Fault,
-    routes::{Question, Reply, answer, call, no_workflow},
+    routes::{answer, call, disabled, limit_reached},
 };
 
 /// The most connections that wait to be accepted.
@@ -50,6 +51,8 @@ pub(super) struct Limits {
     pub(super) request_bytes_max: usize,
     pub(super) connections_max: usize,
     pub(super) idle_timeout: Duration,
+    /// How often the scheduler looks for what is due; zero: never.
+    pub(super) schedule_poll_interval: Duration,
 }
 
 /// Binds, and starts the thread. It ends when `stopped` does.
@@ -70,13 +73,25 @@ pub(super) fn spawn(
             // The receiver waits for it.
             let _ = bound.send(listener.local_addr());
             tokio::select! {
-                () = accept(listener, limits, world) => {}
+                () = accept(listener, limits, world.clone()) => {}
+                () = poll_schedules(limits.schedule_poll_interval, world) => {}
                 _ = stopped => {}
             }
         });
     })?;
     let address = address.recv().unwrap_or_else(|_| Err(io::Error::other("the server's thread ended")))?;
     Ok((address, thread))
+}
+
+/// As the open-source server's scheduler: at once, and then every so often, whatever the clock on the wall does.
+async fn poll_schedules(interval: Duration, world: SharedWorld) {
+    if interval.is_zero() {
+        return std::future::pending().await;
+    }
+    loop {
+        world.lock().poll_schedules();
+        tokio::time::sleep(interval).await;
+    }
 }
 
 fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
@@ -171,6 +186,7 @@ async fn handle(
         Fault::ResetAfter | Fault::CrashRow | Fault::CrashTag => reset_now(&reset),
         Fault::ErrorAfter => Ok(respond(&unexpected())),
         Fault::DatabaseAfter => Ok(respond(&no_database())),
+        Fault::SyncAfter => Ok(respond(&sync_failed())),
         Fault::Unreadable => Ok(respond(&Reply::text(200, "<html><title>Welcome</title></html>"))),
         Fault::Truncated => Ok(with_body(&reply, Outgoing::Truncated { bytes: reply.body.clone(), pause: None })),
         Fault::Huge(bytes) => Ok(with_body(&reply, Outgoing::Huge { left: bytes })),
@@ -196,11 +212,20 @@ fn in_its_place(fault: &Fault, question: &Question) -> Option<Reply> {
             Reply::detail(503, "The server is busy dispatching other runs. No run was created; retry this request.")
                 .with("retry-after", "5")
         }
+        Fault::Disabled => disabled(),
+        Fault::NoRoute => Reply::no_route(),
+        Fault::Limit(max) => limit_reached(*max),
+        Fault::SyncBefore => sync_failed(),
         Fault::Forbidden => Reply::detail(403, "Could not validate credentials"),
+        Fault::NotFound if question.path.contains("/schedules") => {
+            let last = question.path.rsplit('/').find(|part| part.starts_with("wfs_") || part.starts_with("wpid_"));
+            let what = if last.is_some_and(|id| id.starts_with("wfs_")) { "Schedule" } else { "Workflow" };
+            Reply::detail(404, format!("{what} {} not found", last.unwrap_or_default()))
+        }
         Fault::NotFound => {
             let body = serde_json::from_slice::<serde_json::Value>(&question.body).unwrap_or_default();
             match body["workflow_id"].as_str() {
-                Some(id) => no_workflow(id),
+                Some(id) => Reply::no_workflow(id),
                 None => {
                     Reply::detail(404, format!("Task run not found {}", question.path.rsplit('/').next().unwrap_or("")))
                 }
@@ -215,6 +240,10 @@ fn in_its_place(fault: &Fault, question: &Question) -> Option<Reply> {
 
 fn unexpected() -> Reply {
     Reply::json(500, &json!({"error": "Unexpected error: SandboxFault"}))
+}
+
+fn sync_failed() -> Reply {
+    Reply::detail(502, "Failed to sync schedule with scheduling service")
 }
 
 fn no_database() -> Reply {

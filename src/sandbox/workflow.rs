@@ -98,6 +98,29 @@ pub(super) fn accept(workflow: &SandboxWorkflow, given: &Map<String, Value>) -> 
     Ok(values)
 }
 
+/// Whether a schedule may be made with these parameters, or the words in which the server refuses it. Kinds are not looked at:
+/// a value of the wrong one is found when it fires.
+pub(super) fn accept_schedule(workflow: &SandboxWorkflow, given: &Map<String, Value>) -> Result<(), String> {
+    let Some(declared) = &workflow.parameters else { return Ok(()) };
+    let list = |mut keys: Vec<&str>, what: &str| {
+        keys.sort_unstable();
+        Err(format!("{what} schedule parameters for workflow {}: {}", workflow.id, keys.join(", ")))
+    };
+    let unknown: Vec<&str> =
+        given.keys().map(String::as_str).filter(|key| declared.iter().all(|known| known.key != *key)).collect();
+    if !unknown.is_empty() {
+        return list(unknown, "Unknown");
+    }
+    let is_there = |parameter: &SandboxParameter| {
+        let value = given.get(&parameter.key).filter(|value| !value.is_null()).or(parameter.default.as_ref());
+        value.is_some_and(|value| !is_missing(&parameter.kind, value))
+            || (parameter.kind == "credential_id" && parameter.default.is_none())
+    };
+    let missing: Vec<&str> =
+        declared.iter().filter(|parameter| !is_there(parameter)).map(|parameter| parameter.key.as_str()).collect();
+    if missing.is_empty() { Ok(()) } else { list(missing, "Missing") }
+}
+
 /// An empty text counts as a value for a string only.
 fn is_missing(kind: &str, value: &Value) -> bool {
     kind != "string" && value.as_str().is_some_and(|text| text.trim().is_empty())

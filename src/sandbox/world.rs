@@ -13,9 +13,15 @@ use super::{
     SandboxOptions,
     fault::{Call, Fault, FaultPlan},
     life::{Behaviour, Life, View},
+    schedule::{ScheduleRecord, Schedules},
     workflow::{self, SandboxWorkflow},
 };
-use crate::{clock::Clock, engine::RunStatus, ids::WorkflowId, secret::Secret};
+use crate::{
+    clock::Clock,
+    engine::RunStatus,
+    ids::{RunId, ServerScheduleId, WorkflowId},
+    secret::Secret,
+};
 
 /// The most workflows that are kept.
 const WORKFLOWS_MAX: usize = 100_000;
@@ -43,6 +49,24 @@ pub struct RunRecord {
     pub request: Map<String, Value>,
     /// The server died while it made the run: it never begins.
     pub half_made: bool,
+    /// `api`, `scheduled`, …
+    pub trigger_type: &'static str,
+    /// The server's schedule that started it.
+    pub server_schedule_id: Option<String>,
+}
+
+/// Which of the calls for schedules a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerSchedules {
+    /// All, under both names.
+    #[default]
+    Whole,
+    /// All, under the newer names only (`/v1/agents/…`, `/v1/schedules`).
+    NewerNames,
+    /// All, each answered with the 501 of a server where they are switched off.
+    Disabled,
+    /// None, as before 1.0.30.
+    Absent,
 }
 
 /// A run.
@@ -59,6 +83,8 @@ pub(super) struct Run {
     /// From when on the tags can be seen; `None`: never.
     pub(super) tags_from: Option<DateTime<Utc>>,
     pub(super) trigger_type: &'static str,
+    /// The server's schedule that started it.
+    pub(super) schedule_id: Option<ServerScheduleId>,
     pub(super) life: Life,
 }
 
@@ -83,6 +109,8 @@ impl Run {
                 .collect(),
             request: self.request.clone(),
             half_made: self.life.half_made,
+            trigger_type: self.trigger_type,
+            server_schedule_id: self.schedule_id.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -97,6 +125,8 @@ pub(super) struct NewRun {
     pub(super) parameters: Map<String, Value>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) trigger_type: &'static str,
+    /// The schedule that starts it, and the id that its run then has.
+    pub(super) scheduled: Option<(ServerScheduleId, RunId)>,
 }
 
 /// Everything.
@@ -106,6 +136,10 @@ pub(super) struct World {
     pub(super) version: Option<String>,
     pub(super) tags_ignored: bool,
     pub(super) seed: u64,
+    pub(super) server_schedules: ServerSchedules,
+    pub(super) schedules_max: Option<usize>,
+    pub(super) schedule_runs_max: usize,
+    pub(super) schedules: Schedules,
     any_workflow: bool,
     behaviour: Behaviour,
     runs_kept_max: usize,
@@ -116,6 +150,9 @@ pub(super) struct World {
     runs_made: u64,
     workflows_made: u64,
     starts_received: u64,
+    changes_received: u64,
+    /// The numbers of the runs whose ids are not made of them.
+    by_id: HashMap<String, u64>,
     faults: FaultPlan,
     /// Run ids are this plus the run's number, so that no two look-alikes of a machine give out the same.
     first_id: u64,
@@ -130,6 +167,10 @@ impl World {
             version: options.version,
             tags_ignored: options.tags_ignored,
             seed: options.seed,
+            server_schedules: options.server_schedules,
+            schedules_max: options.schedules_max,
+            schedule_runs_max: options.schedule_runs_max.max(1),
+            schedules: Schedules::default(),
             any_workflow: options.any_workflow,
             behaviour: options.behaviour,
             runs_kept_max: options.runs_kept_max.max(1),
@@ -139,6 +180,8 @@ impl World {
             runs_made: 0,
             workflows_made: 0,
             starts_received: 0,
+            changes_received: 0,
+            by_id: HashMap::new(),
             faults: options.faults,
             first_id: micros.saturating_mul(100),
         }
@@ -153,6 +196,7 @@ impl World {
         if call == Call::Start {
             self.starts_received += 1;
         }
+        self.changes_received += u64::from(call.is_change());
         self.faults.pick(call, self.seed)
     }
 
@@ -162,6 +206,29 @@ impl World {
 
     pub(super) fn starts_received(&self) -> u64 {
         self.starts_received
+    }
+
+    pub(super) fn changes_received(&self) -> u64 {
+        self.changes_received
+    }
+
+    pub(super) fn schedule_records(&self) -> Vec<ScheduleRecord> {
+        self.schedules.records()
+    }
+
+    /// What ids of this server are counted from.
+    pub(super) fn first_id(&self) -> u64 {
+        self.first_id
+    }
+
+    /// How many runs of schedules are not over.
+    pub(super) fn scheduled_runs_going(&self) -> usize {
+        let now = self.now();
+        self.by_id
+            .values()
+            .filter_map(|number| self.runs.get(self.index_of(*number)?))
+            .filter(|run| !run.life.view(now).is_over())
+            .count()
     }
 
     pub(super) fn runs_made(&self) -> u64 {
@@ -202,6 +269,7 @@ impl World {
     pub(super) fn delete_workflow(&mut self, id: &str) {
         if let Some(workflow) = self.workflow(id) {
             let deleted = SandboxWorkflow { deleted: true, ..workflow.into_owned() };
+            self.schedules.delete_of(&deleted.id);
             self.put_workflow(deleted);
         }
     }
@@ -226,15 +294,20 @@ impl World {
             && let Some(oldest) = self.runs.pop_front()
             && let Some(numbers) = self.by_workflow.get_mut(&oldest.workflow_id)
         {
+            self.by_id.remove(&oldest.id);
             numbers.pop_front();
             if numbers.is_empty() {
                 self.by_workflow.remove(&oldest.workflow_id);
             }
         }
         self.by_workflow.entry(new.workflow_id.clone()).or_default().push_back(number);
+        let (schedule_id, run_id) = new.scheduled.unzip();
+        if let Some(run_id) = &run_id {
+            self.by_id.insert(run_id.to_string(), number);
+        }
         let run = Run {
             number,
-            id: format!("wr_{}", self.first_id + number),
+            id: run_id.map_or_else(|| format!("wr_{}", self.first_id + number), |id| id.to_string()),
             workflow_id: new.workflow_id,
             title: new.title,
             received_at: new.received_at,
@@ -243,6 +316,7 @@ impl World {
             tags: new.tags,
             tags_from,
             trigger_type: new.trigger_type,
+            schedule_id,
             life: Life::new(now, behaviour, self.seed, number, half_made),
         };
         self.runs.push_back(run);
@@ -251,6 +325,9 @@ impl World {
     }
 
     fn index(&self, id: &str) -> Option<usize> {
+        if let Some(number) = self.by_id.get(id) {
+            return self.index_of(*number);
+        }
         let number = id.strip_prefix("wr_")?.parse::<u64>().ok()?.checked_sub(self.first_id)?;
         self.index_of(number)
     }

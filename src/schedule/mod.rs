@@ -7,6 +7,7 @@ pub mod cron;
 pub mod definition;
 pub mod interval;
 pub mod policy;
+pub mod server;
 pub mod template;
 pub mod upcoming;
 mod wall;
@@ -18,7 +19,7 @@ mod tests;
 
 use serde_json::{Map, Value};
 
-use crate::ids::{ScheduleId, WorkflowId};
+use crate::ids::{ScheduleId, ServerScheduleId, WorkflowId};
 pub use cron::{CronError, CronExpression};
 pub use definition::Definition;
 pub use policy::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
@@ -39,6 +40,8 @@ pub struct Schedule {
     pub description: Option<String>,
     /// `false`: nothing fires, and what would have been due is not made up later.
     pub enabled: bool,
+    /// The server's own schedule that is to be its copy; `None`: the mirror finds or makes one.
+    pub server_schedule_id: Option<ServerScheduleId>,
     /// When it is due.
     pub timetable: Timetable,
     /// The workflow's parameters, as the API takes them.

@@ -80,6 +80,17 @@ pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
+/// Whether a text anywhere in a value is a template.
+#[must_use]
+pub fn is_template_in(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_template(text),
+        Value::Array(items) => items.iter().any(is_template_in),
+        Value::Object(fields) => fields.values().any(is_template_in),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// Renders every text in these values, however deep; numbers, booleans and names of fields stay as they are.
 ///
 /// # Errors

@@ -42,7 +42,7 @@ pub use pulse::{Beat, Pulse, RequestOutcome, RequestPurpose};
 pub use runs::{Detail, StartRun};
 pub use schedules::{
     DispatchStatus, ScheduleDraft, ScheduleFilter, ScheduleStatus, ServerCadence, ServerSchedule, WriteError,
-    WriteErrorKind,
+    WriteErrorKind, scheduled_run_id,
 };
 pub use server::{Organization, ServerFacts, TagSearch};
 pub use sorting::{StartReply, refuses_the_key};

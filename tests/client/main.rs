@@ -5,6 +5,7 @@
 
 mod faults;
 mod recorded;
+mod schedule_faults;
 mod schedules;
 mod script;
 mod scripted;

@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use skycron::{
-    ids::{RunId, WorkflowId},
-    skyvern::{Detail, RunFilter, StartReply},
+    ids::{RunId, ServerScheduleId, WorkflowId},
+    skyvern::{
+        Detail, DispatchStatus, RunFilter, ScheduleFilter, ServerCadence, ServerSchedule, StartReply, scheduled_run_id,
+    },
 };
 
 use crate::{
@@ -118,6 +120,61 @@ fn workflows() {
     let (_script, client) = serve(include_str!("data/organizations.json"));
     let organization = block_on(client.check_key()).unwrap().unwrap();
     assert_eq!(organization.name.as_deref(), Some("Skyvern-local"));
+}
+
+#[test]
+fn a_schedule_alone() {
+    let (_script, client) = serve(include_str!("data/schedule.json"));
+    let id = ServerScheduleId::new("wfs_600025688776401304").unwrap();
+    let found = block_on(client.server_schedule(&WorkflowId::new("wpid_1").unwrap(), &id)).unwrap();
+    let expected = ServerSchedule {
+        id,
+        workflow_id: WorkflowId::new("wpid_600025160495423868").unwrap(),
+        enabled: true,
+        cadence: Some(ServerCadence::Cron("0 9 * * 1-5".to_owned())),
+        timezone: "America/New_York".to_owned(),
+        name: Some("Weekday morning report".to_owned()),
+        description: Some("d".to_owned()),
+        parameters: serde_json::json!({"url": "a"}).as_object().unwrap().clone(),
+        next_runs: (23..28).filter_map(|day| at(&format!("2026-11-{day}T14:00:00Z"))).collect(),
+        dispatch_status: None,
+        run_id: None,
+        created_at: at("2026-11-22T22:46:07.198309Z"),
+        modified_at: at("2026-11-22T22:46:07.201052Z"),
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_same_schedules_in_both_lists() {
+    let (_script, client) = serve(include_str!("data/workflow_schedules.json"));
+    let own = block_on(client.workflow_schedules(&WorkflowId::new("wpid_1").unwrap())).unwrap();
+    let (_script, client) = serve(include_str!("data/schedules.json"));
+    let mut all = block_on(client.server_schedules(&ScheduleFilter::default())).unwrap();
+    let next: Vec<_> = all.iter().map(|schedule| schedule.next_runs.clone()).collect();
+    let expected = ["2026-11-22T22:47:12Z", "2026-11-22T22:47:17Z", "2026-11-23T14:00:00Z"];
+    assert_eq!(next[..3], expected.iter().map(|text| at(text).into_iter().collect()).collect::<Vec<Vec<_>>>());
+    // The list of all has a workflow's newest first, and one instant of each.
+    all.retain(|schedule| schedule.workflow_id == own[0].workflow_id);
+    all.iter_mut().for_each(|schedule| schedule.next_runs.clear());
+    all.reverse();
+    assert_eq!(own, all);
+    let first_fire_at = at("2026-11-22T22:47:12Z");
+    assert_eq!(own[2].cadence, Some(ServerCadence::Interval { interval_seconds: 300, first_fire_at }));
+    assert_eq!(own[1].cadence, Some(ServerCadence::Once { run_at: at("2026-11-22T22:47:17Z").unwrap() }));
+    assert_eq!(own[1].dispatch_status, Some(DispatchStatus::Pending));
+}
+
+#[test]
+fn runs_that_the_server_started_itself() {
+    let (_script, client) = serve(include_str!("data/scheduled_rows.json"));
+    let rows = block_on(client.list_workflow_runs(&WorkflowId::new("wpid_1").unwrap(), &RunFilter::default())).unwrap();
+    for (row, instant) in rows.iter().zip(["2026-11-22T22:47:17Z", "2026-11-22T22:47:12Z"]) {
+        assert_eq!(row.trigger_type.as_deref(), Some("scheduled"));
+        let schedule = ServerScheduleId::new(row.server_schedule_id.as_deref().unwrap()).unwrap();
+        assert_eq!(row.run_id, scheduled_run_id(&schedule, at(instant).unwrap()));
+    }
+    assert_eq!(rows.len(), 2);
 }
 
 /// A run's body with one field changed: what becomes of the report.

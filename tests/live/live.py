@@ -133,6 +133,9 @@ def server_environment(folder, port):
         "DATABASE_STRING": f"sqlite+aiosqlite:///{folder}/skyvern.db",
         "SKYVERN_TELEMETRY": "false",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        # Its own scheduler looks every two seconds, and not every minute, and starts several runs at a time.
+        "WORKFLOW_SCHEDULE_POLL_INTERVAL_SECONDS": "2",
+        "WORKFLOW_SCHEDULE_MAX_CONCURRENT_RUNS": "8",
         # A model must be named. No workflow here needs one, but the server asks it for a title of each block: that goes to
         # a port of this machine where nobody listens, and not out into the world.
         "LLM_KEY": "OPENAI_GPT4O",

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod kills;
+mod mirror;
 mod rig;
 
 use rig::{Home, Live, next_minute};

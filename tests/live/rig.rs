@@ -13,7 +13,7 @@ use std::{
 };
 
 use chrono::{TimeDelta, Timelike};
-use serde_json::Value;
+use serde_json::{Value, json};
 use skycron::clock::{Clock, Stopwatch, SystemClock, rfc3339};
 use tempfile::TempDir;
 
@@ -41,18 +41,41 @@ impl Live {
     }
 
     /// Asks the server itself, past skycron: the JSON at a path.
+    #[track_caller]
     pub(crate) fn ask(&self, path: &str) -> Value {
+        self.send("GET", path, &Value::Null)
+    }
+
+    /// Sends the server a request, past skycron, as somebody else would; the JSON of its answer.
+    #[track_caller]
+    pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> Value {
         let host = self.url.strip_prefix("http://").unwrap();
         let key = fs::read_to_string(&self.key_file).unwrap();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut stream = TcpStream::connect(host).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         // HTTP/1.0: the body ends where the connection does.
-        write!(stream, "GET {path} HTTP/1.0\r\nhost: {host}\r\nx-api-key: {}\r\n\r\n", key.trim()).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nhost: {host}\r\nx-api-key: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            key.trim(),
+            body.len()
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(" 200 "), "GET {path}: {answer}");
-        serde_json::from_str(body).unwrap()
+        let (head, found) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{method} {path} {body}: {answer}");
+        serde_json::from_str(found).unwrap()
+    }
+
+    /// A workflow of a test's own, which waits for a second: what others do at this server stays apart.
+    pub(crate) fn make_workflow(&self) -> String {
+        let url = json!({"parameter_type": "workflow", "key": "url", "workflow_parameter_type": "string", "default_value": "x"});
+        let inner = json!({"parameters": [url], "blocks": [{"block_type": "wait", "label": "w1", "wait_sec": 1}]});
+        let body = json!({"json_definition": {"title": "skycron live: mirror", "workflow_definition": inner}});
+        let made = self.send("POST", "/v1/workflows", &body);
+        made["workflow_permanent_id"].as_str().unwrap().to_owned()
     }
 
     /// The runs of a workflow that carry an occurrence's key, as the server knows them.
@@ -73,6 +96,8 @@ impl Live {
 /// A folder with a `schedules.toml` and a state folder.
 pub(crate) struct Home {
     folder: TempDir,
+    /// What is before the schedules in its file.
+    head: String,
 }
 
 /// How a command ended.
@@ -112,12 +137,23 @@ impl Home {
         fs::write(&key_file, key).unwrap();
         #[cfg(unix)]
         fs::set_permissions(&key_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let file = format!(
-            "instance = {instance:?}\n\n[api]\nbase_url = {:?}\napi_key = {{ file = {key_file:?} }}\n\n{schedules}",
+        let head = format!(
+            "instance = {instance:?}\n\n[api]\nbase_url = {:?}\napi_key = {{ file = {key_file:?} }}\n",
             live.url
         );
-        fs::write(folder.path().join("schedules.toml"), file).unwrap();
-        Self { folder }
+        let home = Self { folder, head };
+        home.write(schedules);
+        home
+    }
+
+    /// Writes the file anew, with these schedules.
+    pub(crate) fn write(&self, schedules: &str) {
+        fs::write(self.folder.path().join("schedules.toml"), format!("{}\n{schedules}", self.head)).unwrap();
+    }
+
+    /// The history is lost.
+    pub(crate) fn lose_the_history(&self) {
+        fs::remove_dir_all(self.state_dir()).unwrap();
     }
 
     fn command(&self, arguments: &[&str], stdout: File, stderr: File) -> Command {
@@ -135,6 +171,26 @@ impl Home {
         let mut child = Killed(self.command(arguments, stdout, stderr).spawn().unwrap());
         let status =
             wait_for(&format!("the end of skycron {arguments:?}"), COMMAND_SECONDS_MAX, || child.0.try_wait().unwrap());
+        let [stdout, stderr] = files.each_ref().map(|file| fs::read_to_string(file.path()).unwrap());
+        Ended { code: status.code(), stdout, stderr }
+    }
+
+    /// Runs a command that is killed (-9) at a place of the protocol, or after so long, or not at all if it was faster.
+    #[track_caller]
+    pub(crate) fn killed(&self, arguments: &[&str], place: Option<&str>, after: Duration) -> Ended {
+        let files = [tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap()];
+        let [stdout, stderr] = files.each_ref().map(|file| file.reopen().unwrap());
+        let mut command = self.command(arguments, stdout, stderr);
+        if let Some(place) = place {
+            command.env("SKYCRON_CRASH_AT", place);
+        }
+        let mut child = command.spawn().unwrap();
+        let watch = Stopwatch::start();
+        while watch.elapsed() < after && child.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = child.kill();
+        let status = child.wait().unwrap();
         let [stdout, stderr] = files.each_ref().map(|file| fs::read_to_string(file.path()).unwrap());
         Ended { code: status.code(), stdout, stderr }
     }

@@ -132,6 +132,7 @@ fn any_schedule(dice: &mut Dice, now: Millis, name: &str) -> Schedule {
         parameters.insert("url".to_owned(), name.into());
     }
     Schedule {
+        server_schedule_id: None,
         id: ScheduleId::new(name).unwrap(),
         workflow_id: any_workflow(dice),
         name: None,

@@ -112,7 +112,7 @@ pub(super) async fn daemon(dir: &Path) -> (Finding, bool) {
             bad(format!("{process} cannot write the history, {stalled}"))
                 .hint("its log says what to do; nothing is started meanwhile")
         }
-        Ok(Answer::Done { .. } | Answer::Error { .. }) => {
+        Ok(Answer::Done { .. } | Answer::Mirrored { .. } | Answer::Error { .. }) => {
             let hint = "start it again after an upgrade: systemctl restart skycron";
             Finding::warning(CHECK, format!("{process} is of another version")).hint(hint)
         }

@@ -2,6 +2,7 @@
 
 mod change;
 mod crash;
+mod mirror;
 mod model;
 mod opening;
 mod plans;

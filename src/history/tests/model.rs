@@ -190,6 +190,8 @@ impl Model {
             | Change::Paused { at, .. }
             | Change::AlarmsRemembered { at, .. }
             | Change::AlarmTried { at, .. }
+            | Change::Mirrored { at, .. }
+            | Change::Unmirrored { at, .. }
             | Change::Noted { at, .. } => *at,
             Change::AlarmRaised(alarm) | Change::AlarmsFolded { summary: alarm, .. } => alarm.at,
         };

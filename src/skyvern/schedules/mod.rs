@@ -6,11 +6,13 @@
 //! | `read` | one schedule, a workflow's, all of them: complete, or an error |
 //! | `write` | create, update, enable, disable, delete, cancel |
 //! | `sorting` | the answer to a change → [`WriteErrorKind`]; pure |
+//! | `run_id` | the id of the run that an occurrence will have |
 //! | `path` | the paths, and the newer names of those |
 //! | `wire` | the shapes of the JSON |
 
 mod path;
 mod read;
+mod run_id;
 mod sorting;
 mod wire;
 mod write;
@@ -24,6 +26,7 @@ use crate::{
     ids::{RunId, ServerScheduleId, WorkflowId},
     words::words,
 };
+pub use run_id::scheduled_run_id;
 
 /// When one of the server's schedules is due.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,26 +6,42 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
+mod schedules;
+
 use std::{
     collections::BTreeSet,
     env, fs,
     io::{Read, Write},
     net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use skycron::sandbox::{Behaviour, Sandbox, SandboxOptions};
+use skycron::{
+    clock::{Clock, SystemClock},
+    sandbox::{Behaviour, Sandbox, SandboxOptions},
+};
 
 /// Longest wait for a run of one second to end.
 const RUN_SECONDS_MAX: u64 = 60;
 
 #[test]
 fn the_sandbox() {
-    let behaviour = Behaviour::default();
-    let sandbox =
-        Sandbox::start(SandboxOptions { any_workflow: false, behaviour, ..SandboxOptions::default() }).unwrap();
-    contract(&Server::new(&sandbox.base_url(), sandbox.key().expose()));
+    let ahead = Arc::new(Ahead(AtomicI64::new(0)));
+    let options = SandboxOptions {
+        any_workflow: false,
+        behaviour: Behaviour::default(),
+        clock: Arc::clone(&ahead) as Arc<dyn Clock>,
+        schedule_poll_interval: Duration::from_millis(50),
+        ..SandboxOptions::default()
+    };
+    let sandbox = Sandbox::start(options).unwrap();
+    contract(&Server { ahead, is_real: false, ..Server::new(&sandbox.base_url(), sandbox.key().expose()) });
 }
 
 #[test]
@@ -49,17 +65,35 @@ fn contract(server: &Server) {
     a_cancelled_run(server, &probe);
     tags(server, &probe);
     a_deleted_workflow(server);
+    schedules::contract(server);
+}
+
+/// A clock that is ahead by so many seconds: what the sandbox goes by, so that nobody waits for a minute.
+struct Ahead(AtomicI64);
+
+impl Clock for Ahead {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::seconds(self.0.load(Ordering::Relaxed))
+    }
 }
 
 /// A server, over a bare socket.
 struct Server {
     host: String,
     key: String,
+    /// The server's clock. A real one's is the machine's, and stays so.
+    ahead: Arc<Ahead>,
+    is_real: bool,
 }
 
 impl Server {
     fn new(url: &str, key: &str) -> Self {
-        Self { host: url.strip_prefix("http://").unwrap().to_owned(), key: key.to_owned() }
+        Self {
+            host: url.strip_prefix("http://").unwrap().to_owned(),
+            key: key.to_owned(),
+            ahead: Arc::new(Ahead(AtomicI64::new(0))),
+            is_real: true,
+        }
     }
 
     /// One request on a connection of its own: the status and the JSON (null where it is none).
@@ -281,14 +315,14 @@ fn a_run_to_its_end(server: &Server, probe: &str) {
     let metadata = json!({"skycron_occurrence": "main/daily@2026-11-02T14:00:00Z#manual-1"});
     let body = json!({"workflow_id": probe, "parameters": parameters, "proxy_location": null, "run_metadata": metadata, "title": "t"});
     let run = server.start(&body);
-    check_fields(&run, include_str!("client/data/started.json"));
+    check_fields(&run, include_str!("../client/data/started.json"));
     check_fields(&run["run_request"], &run_request());
     assert_eq!((&run["status"], &run["run_type"]), (&json!("created"), &json!("workflow_run")));
     assert_eq!((&run["run_request"]["parameters"], &run["run_request"]["run_metadata"]), (&parameters, &metadata));
     assert_eq!(run["run_request"]["title"], "contract", "the title of the request is ignored");
     let id = id_of(&run);
     let end = server.end_of(&id);
-    check_fields(&end, include_str!("client/data/run.json"));
+    check_fields(&end, include_str!("../client/data/run.json"));
     assert_eq!(
         (&end["status"], &end["retry_pending"], &end["attempt"]),
         (&json!("completed"), &json!(false), &json!(1))
@@ -305,9 +339,9 @@ fn a_run_to_its_end(server: &Server, probe: &str) {
         assert_eq!((&older["workflow_run_id"], &older["status"]), (&json!(id), &json!("completed")));
         assert_eq!((&older["outputs"], &older["parameters"]), (&end["output"], &json!({"url": "x", "need": 1})));
     }
-    check_fields(&server.get(&format!("/api/v1/workflows/runs/{id}")), include_str!("client/data/older_run.json"));
+    check_fields(&server.get(&format!("/api/v1/workflows/runs/{id}")), include_str!("../client/data/older_run.json"));
     let rows = server.get(&format!("/api/v1/workflows/{probe}/runs"));
-    check_fields(&rows[0], include_str!("client/data/rows.json"));
+    check_fields(&rows[0], include_str!("../client/data/rows.json"));
     assert_eq!(rows[0]["trigger_type"], "api");
     let task = server.get("/v1/runs?page_size=1");
     assert_eq!((&task[0]["run_id"], &task[0]["workflow_permanent_id"]), (&json!(id), &json!(probe)));
@@ -317,7 +351,7 @@ fn a_run_to_its_end(server: &Server, probe: &str) {
 }
 
 fn run_request() -> String {
-    let run: Value = serde_json::from_str(include_str!("client/data/run.json")).unwrap();
+    let run: Value = serde_json::from_str(include_str!("../client/data/run.json")).unwrap();
     run["run_request"].to_string()
 }
 
