@@ -34,6 +34,7 @@
 pub mod clock;
 mod crash_point;
 pub mod ids;
+pub mod mac;
 pub mod secret;
 mod words;
 

@@ -15,6 +15,7 @@ const LAYERS: &[&str] = &[
     "clock",
     "crash_point",
     "ids",
+    "mac",
     "secret",
     "words",
     "schedule",

@@ -21,6 +21,7 @@ use super::{
     secrets::{self, RawSecrets},
     settings::Settings,
     timetable::{CronCache, Rules},
+    webhook::{self, RawWebhook},
     zone_cache::ZoneCache,
     zones::{ZoneRulesChoice, ZoneSource},
 };
@@ -40,6 +41,7 @@ shape! {
         api: Nested<RawApi>,
         history: Nested<RawHistory>,
         http: Nested<RawHttp>,
+        webhook: Nested<RawWebhook>,
         mirror: Nested<RawMirror>,
         secrets: RawSecrets,
         notify: RawChannels,
@@ -221,6 +223,10 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
             Some(at) => http::check(&at.value.0, reading),
             None => http::check(&RawHttp::default(), reading),
         },
+        webhook: raw.webhook.as_ref().and_then(|at| {
+            let place = At { value: (), span: at.span.clone(), key: at.key.clone() };
+            webhook::check(&at.value.0, &place, reading)
+        }),
         mirror: match &raw.mirror {
             Some(at) => mirror::check(&at.value.0, reading),
             None => mirror::check(&RawMirror::default(), reading),

@@ -16,6 +16,7 @@ use super::{
     reader::Shape,
     schedule::{RawDefaults, RawSchedule},
     timetable::RawTimetable,
+    webhook::RawWebhook,
 };
 
 /// Every table with its keys. The top level is `""`.
@@ -29,6 +30,7 @@ pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
         (RawHistory::TABLE, join(&[RawHistory::KEYS])),
         (RawChannel::TABLE, join(&[RawChannel::KEYS])),
         (RawHttp::TABLE, join(&[RawHttp::KEYS])),
+        (RawWebhook::TABLE, join(&[RawWebhook::KEYS])),
         (RawMirror::TABLE, join(&[RawMirror::KEYS])),
         (RawDefaults::TABLE, join(&[RawDefaults::KEYS, RawPolicies::KEYS])),
         (RawSchedule::TABLE, join(&[RawSchedule::KEYS, RawTimetable::KEYS, RawPolicies::KEYS, RawOptions::KEYS])),

@@ -31,6 +31,7 @@ mod schedule;
 mod secrets;
 mod surprises;
 mod timetable;
+mod webhook;
 mod zone_cache;
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ pub use keys::tables;
 pub use problem::{Code, Place, Problem, Problems, Severity};
 pub use settings::{
     ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings,
-    UrlSource,
+    UrlSource, WebhookSettings,
 };
 pub use zones::{ZoneRulesChoice, ZoneSource};
 

@@ -34,6 +34,8 @@ pub struct Settings {
     pub history: HistorySettings,
     /// `[http]`.
     pub http: HttpSettings,
+    /// `[webhook]`; `None`: runs are followed by looking alone.
+    pub webhook: Option<WebhookSettings>,
     /// `[mirror]`.
     pub mirror: MirrorSettings,
     /// `[secrets]`: where the secrets are that templates speak of.
@@ -130,6 +132,15 @@ pub struct HistorySettings {
     pub rows_max: u64,
     /// Of each stored body (output, errors), in bytes; the rest is cut off.
     pub body_bytes_max: u64,
+}
+
+/// Where Skyvern tells that a run has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// How Skyvern reaches this machine; each run adds its own path.
+    pub public_url: Url,
+    /// Where to listen.
+    pub listen: SocketAddr,
 }
 
 /// Where the status is served.

@@ -15,13 +15,13 @@ use crate::{
         control::{Answer, Asked, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
-        http::{Http, Sources},
+        http::{Hooks, Http, Sources},
         metrics::Metrics,
         notify,
         reload::{Alarming, Reloader},
         signals::{Asks, SignalStream},
     },
-    dispatch::{Dispatcher, Patience},
+    dispatch::{Dispatcher, Hints, Patience},
     engine::{
         Engine, Event, Options,
         change::{Ahead, Memory},
@@ -123,6 +123,13 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
             metrics,
         };
         let http = Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))?;
+        let hooks = match (&setup.config.settings.webhook, &parts.hints) {
+            (Some(webhook), Some(hints)) => {
+                let hooks = Hooks::start(webhook.listen, Arc::clone(hints), Arc::clone(&setup.clock));
+                Some(hooks.map_err(system("listening for webhooks"))?)
+            }
+            _ => None,
+        };
         let file = keep_current(setup, reloader, parts.inputs.clone())?;
         let deliverer = Deliverer {
             state_dir: setup.state_dir.clone(),
@@ -139,7 +146,7 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         notify::ready(&format!("{} schedules", setup.config.schedules.len()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
         notify::stopping();
-        drop(http);
+        drop((http, hooks));
         // They hold the history for as long as they live, and what is held is not closed.
         for task in [pruning, delivering] {
             task.abort();
@@ -192,6 +199,8 @@ struct Parts {
     event_loop: EventLoop,
     /// Rung when alarms were written.
     bell: Arc<Notify>,
+    /// Webhooks from Skyvern, where they are asked for.
+    hints: Option<Arc<Hints>>,
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
     client: Client,
@@ -237,6 +246,16 @@ impl Parts {
             setup.secrets.clone(),
             told,
         );
+        let hints = match &settings.webhook {
+            Some(webhook) if fires => {
+                let hints = Hints::new(webhook.public_url.clone(), &setup.state_dir, &setup.api_key);
+                Some(Arc::new(hints.map_err(system("making the key for webhooks"))?))
+            }
+            _ => None,
+        };
+        if let Some(hints) = &hints {
+            dispatcher.ask_for_webhooks(Arc::clone(hints));
+        }
         let engine = Engine::new(Options {
             instance: settings.instance.clone(),
             launches_in_flight_max: settings.api.launches_in_flight_max as usize,
@@ -258,7 +277,7 @@ impl Parts {
             Some(alarms) => event_loop.with_alarms(alarms, Arc::clone(&bell)),
             None => event_loop,
         };
-        Ok(Self { event_loop, bell, history, inputs, client, memory, ahead })
+        Ok(Self { event_loop, bell, hints, history, inputs, client, memory, ahead })
     }
 
     /// The first event.

@@ -4,11 +4,16 @@
 //! whoever calls [`Dispatcher::carry_out`] has made the action's rows durable.
 
 mod follow;
+mod hints;
 mod launch;
 mod settle;
 mod workflows;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
@@ -20,6 +25,7 @@ use crate::{
     secret::Secret,
     skyvern::{ApiError, ApiErrorKind, Client},
 };
+pub use hints::Hints;
 use workflows::Workflows;
 
 /// How often a cancel is tried, and the longest wait between two tries: about four hours, the limit that servers set to a run.
@@ -51,6 +57,8 @@ struct Shared {
     events: mpsc::Sender<Event>,
     secrets: Secrets,
     workflows: Workflows,
+    /// Set once, by who listens for webhooks.
+    hints: OnceLock<Arc<Hints>>,
 }
 
 impl Dispatcher {
@@ -64,8 +72,13 @@ impl Dispatcher {
         secrets: Secrets,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let shared = Shared { client, clock, state_dir, patience, events, secrets, workflows: Workflows::default() };
+        let shared = Shared { client, clock, state_dir, patience, events, secrets, workflows: Workflows::default(), hints: OnceLock::new() };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// From now on, each run gets an address at which its server can tell of its end.
+    pub fn ask_for_webhooks(&self, hints: Arc<Hints>) {
+        let _ = self.shared.hints.set(hints);
     }
 
     /// Starts carrying out one action; the event that it ends with comes later. [`Action::Answer`] is not a deed of this kind

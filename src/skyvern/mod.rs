@@ -45,6 +45,6 @@ pub use schedules::{
     WriteErrorKind, scheduled_run_id,
 };
 pub use server::{Organization, ServerFacts, TagSearch};
-pub use sorting::{StartReply, refuses_the_key};
+pub use sorting::{StartReply, refuses_the_key, refuses_the_webhook};
 pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
 pub use workflows::{Workflow, WorkflowParameter};

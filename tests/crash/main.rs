@@ -16,6 +16,7 @@ mod books;
 mod clock;
 mod disk;
 mod faults;
+mod hooks;
 mod kills;
 mod points;
 mod receiver;
