@@ -145,6 +145,15 @@ text_id!(
 /// schedule's own (`#manual-…`, `#backfill-…`) or are repeated (`#retry-2`).
 ///
 /// It is the primary key of the history and travels with the request as `run_metadata`, so that a run can be found by it.
+/// ```
+/// use skycron::ids::OccurrenceKey;
+///
+/// let text = "main/weekday-report@2026-11-02T14:00:00Z#retry-2";
+/// let key: OccurrenceKey = text.parse()?;
+/// assert_eq!((key.schedule.as_str(), key.suffix.as_str()), ("weekday-report", "retry-2"));
+/// assert_eq!(key.to_string(), text);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OccurrenceKey {
     /// The installation.

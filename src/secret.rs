@@ -5,6 +5,13 @@
 use std::fmt;
 
 /// A secret text. `Debug` shows `[secret]`; there is no `Display` and no `Serialize`.
+/// ```
+/// use skycron::secret::Secret;
+///
+/// let key = Secret::new("sk-123456".to_owned());
+/// assert_eq!(format!("{key:?}"), "[secret]");
+/// assert_eq!(key.redact("the key sk-123456 is wrong"), "the key [secret] is wrong");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -16,6 +16,7 @@ const LAYERS: &[&str] = &[
     "crash_point",
     "ids",
     "mac",
+    "pulse",
     "secret",
     "words",
     "schedule",

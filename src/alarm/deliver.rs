@@ -108,7 +108,7 @@ impl Deliverer {
     /// Sends what waits, and what comes, until the history is closed.
     pub async fn serve(self) {
         let stalls = stall::tell(
-            self.history.watch_stall(),
+            self.history.stalls(),
             self.targets.clone(),
             Arc::clone(&self.clock),
             self.instance.clone(),

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, demo, doctor, exit, history, mirror, next, notify, pause, run, sandbox, show, trigger,
+    audit, backfill, check, completions, demo, doctor, exit, history, log::LogFormat, man, mirror, next, notify, pause,
+    run, sandbox, schema, show, trigger,
 };
 
 const ABOUT: &str =
@@ -70,6 +71,9 @@ pub struct Common {
     /// other commands at `warn`.
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// In which form to log [else $SKYCRON_LOG_FORMAT, auto]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// How data is printed.
@@ -115,6 +119,12 @@ pub enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// See the main job done on a built-in look-alike server: needs no key, no file, no network
     Demo(demo::DemoArgs),
+    /// Print the JSON Schema of the file, for editors
+    Schema(schema::SchemaArgs),
+    /// Print what a shell needs to complete the command line
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page of the program or of a command
+    Man(man::ManArgs),
 }
 
 #[cfg(test)]

@@ -41,6 +41,10 @@ pub mod notify;
 pub mod demo;
 pub mod sandbox;
 
+pub mod completions;
+pub mod man;
+pub mod schema;
+
 use args::{Cli, Command};
 use context::Context;
 use exit::Exit;
@@ -77,6 +81,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Notify(args) => notify::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
+        Command::Schema(args) => schema::run(&args, context),
+        Command::Completions(args) => completions::run(&args, context),
+        Command::Man(args) => man::run(&args, context),
     };
     let result = result.and_then(|exit| context.output.flush().map(|()| exit));
     match result {

@@ -8,7 +8,7 @@ use super::{context::Context, error::CliError, exit::Exit, log, problems};
 use crate::{
     alarm::Target,
     config::{Config, Problem},
-    daemon::{self, DaemonError, Setup},
+    daemon::{self, DaemonError, Setup, shield},
     history::HistoryError,
     schedule::template::Secrets,
     secret::Secret,
@@ -41,7 +41,10 @@ pub fn run(_args: &RunArgs, context: &mut Context) -> Result<Exit, CliError> {
     let setup = Setup { targets: Arc::new(targets), ..setup };
     let (file, state) = (setup.config.path.display().to_string(), setup.state_dir.display().to_string());
     tracing::info!(file, state, schedules = setup.config.schedules.len(), "skycron {}", env!("CARGO_PKG_VERSION"));
-    daemon::serve(&setup).map_err(cli_error)?;
+    shield::panics_to_log(setup.secrets.values().chain([&setup.api_key]).cloned().collect());
+    let served = daemon::serve(&setup).map_err(cli_error);
+    log::finish();
+    served?;
     tracing::info!("stopped in order");
     Ok(Exit::Done)
 }
@@ -66,6 +69,7 @@ pub fn load(context: &mut Context) -> Result<Config, CliError> {
 /// # Errors
 /// The key is not there or is none.
 pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
+    shield::no_dumps();
     let api_key = config.settings.api.api_key.resolve(&context.environment).map_err(problem)?;
     let secrets = secrets(&config, context)?;
     with_key(config, context, api_key, secrets)

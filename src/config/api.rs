@@ -4,6 +4,7 @@
 
 use std::{ops::Range, path::Path, time::Duration};
 
+use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 use url::{Host, Url};
 
@@ -11,6 +12,7 @@ use super::{
     bounds::{duration, number, small},
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
+    schema,
     settings::{ApiKeySource, ApiSettings},
 };
 
@@ -22,27 +24,43 @@ const KEY_VARIABLE: &str = "SKYVERN_API_KEY";
 shape! {
     /// `[api]` as it is written.
     RawApi as "api" {
-        base_url: String,
-        api_key: RawKey,
-        allow_plain_http: bool,
-        connect_timeout: Duration,
-        request_timeout: Duration,
-        response_bytes_max: u64,
-        requests_per_second_max: u64,
-        launches_in_flight_max: u64,
-        poll_interval: Duration,
-        poll_interval_max: Duration,
-        settle_grace: Duration,
+        /// The address of the API, without `/v1`. Plain http is for loopback only, unless `allow_plain_http` says otherwise.
+        base_url: String = "https://api.skyvern.com",
+        /// Where the key is; the key itself is never in the file.
+        api_key: RawKey = { env = "SKYVERN_API_KEY" },
+        /// Allow an `http://` address that is not loopback. The key then travels in the clear.
+        allow_plain_http: bool = false,
+        /// Until a connection stands.
+        connect_timeout: Duration ["1s", "5m"] = "10s",
+        /// From the first byte of a request to the last of its answer.
+        request_timeout: Duration ["1s", "1h"] = "60s",
+        /// The largest answer that is read, in bytes.
+        response_bytes_max: u64 [1_024, 1_073_741_824] = 16_777_216,
+        /// Requests of all kinds in a second; 0 is no limit.
+        requests_per_second_max: u64 [0, 100_000] = 0,
+        /// Starts that wait for their answer at one time.
+        launches_in_flight_max: u64 [1, 10_000] = 64,
+        /// How often a young run is looked at.
+        poll_interval: Duration ["1s", "1h"] = "5s",
+        /// How often an old run is looked at; in between it is looked at less and less often.
+        poll_interval_max: Duration ["1s", "1day"] = "60s",
+        /// A start that brought no clear answer is looked for at the server; only after this time does "not found" mean that
+        /// it did not start. If it is not set, it is a minute more than `request_timeout`.
+        settle_grace: Duration ["1s", "1day"] = "2m",
     }
 }
 
 shape! {
     /// `api_key` as it is written.
     RawKeySource as "api.api_key" {
+        /// In this variable of the environment.
         env: String,
+        /// In this file, beside the file with the schedules if the path is not absolute. Mode 0600.
         file: String,
+        /// In the systemd credential of this name (`LoadCredential=NAME:/path` in the unit).
         credential: String,
     }
+    rules { "minProperties": 1, "maxProperties": 1 }
 }
 
 /// The value of `api_key`: a table that says where the key is.
@@ -67,6 +85,10 @@ impl FromToml for RawKey {
                 None
             }
         }
+    }
+
+    fn schema() -> Value {
+        schema::of_shape::<RawKeySource>()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
+use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -17,7 +18,8 @@ use super::{
     policies::{self, PolicySet},
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
-    schedule::{self, RawDefaults, Seen},
+    schedule::{self, RawDefaults, RawSchedule, Seen},
+    schema,
     secrets::{self, RawSecrets},
     settings::Settings,
     timetable::{CronCache, Rules},
@@ -34,18 +36,33 @@ use crate::{
 shape! {
     /// The top level as it is written.
     RawFile as "" {
-        instance: String,
-        zone_rules: ZoneRulesChoice,
-        min_interval: Duration,
-        reload_on_change: bool,
+        /// The name of this installation: the first part of every occurrence's name. Give two installations that use one
+        /// Skyvern organisation two names.
+        instance: String = "main",
+        /// Whose rules say when a zone changes its clocks. They are read again with the file, and once a day.
+        zone_rules: ZoneRulesChoice = "auto",
+        /// No schedule may be due more often than this. The API's own bound is five minutes; this can only be longer.
+        min_interval: Duration ["5m", "366days"] = "5m",
+        /// Read the file again by itself when it changes, and not only when told to (SIGHUP).
+        reload_on_change: bool = false,
+        /// Where the API is, how it is used, and where its key is.
         api: Nested<RawApi>,
+        /// How much of the past is kept.
         history: Nested<RawHistory>,
+        /// Whether all is well, for programs and for people. Off unless it says where to listen.
         http: Nested<RawHttp>,
+        /// Where Skyvern tells that a run has ended. Off unless it says how Skyvern reaches this machine.
         webhook: Nested<RawWebhook>,
+        /// The schedules that Skyvern itself keeps, made equal to those of the file.
         mirror: Nested<RawMirror>,
+        /// Where the secrets are that templates speak of as `{{ secrets.NAME }}`: a name, and a table as `api_key` takes it.
+        /// The secrets themselves are never in the file, the history or the log.
         secrets: RawSecrets,
+        /// Where alarms go: a table for each channel, under its name.
         notify: RawChannels,
+        /// What holds for every schedule that does not say otherwise.
         defaults: Nested<RawDefaults>,
+        /// The schedules: one `[[schedule]]` for each.
         schedule: Schedules,
     }
 }
@@ -71,6 +88,10 @@ impl FromToml for Schedules {
                 None
             }
         }
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "array", "items": schema::of_shape::<RawSchedule>() })
     }
 }
 

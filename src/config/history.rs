@@ -13,9 +13,12 @@ const DAY: u64 = 24 * 3600;
 shape! {
     /// `[history]` as it is written.
     RawHistory as "history" {
-        keep_for: Duration,
-        rows_max: u64,
-        body_bytes_max: u64,
+        /// What has ended is removed when it is older than this.
+        keep_for: Duration ["1day", "3660days"] = "365days",
+        /// What has ended is removed, the oldest first, when there are more rows than this.
+        rows_max: u64 [1_000, 1_000_000_000] = 10_000_000,
+        /// The longest output or error of a run that is kept, in bytes.
+        body_bytes_max: u64 [0, 67_108_864] = 1_048_576,
     }
 }
 

@@ -1,6 +1,10 @@
 //! Reads the API key from where the file says that it is.
 //!
 //! Apart from reading the file, since `check`, `next` and `history` need no key. No message here repeats what was read.
+//!
+//! Who may read a key file is a warning: secrets that a container is handed are often open to all, and there is nobody else in
+//! it. Who may change one, or the file with the schedules, is another matter: whoever does can have the key sent to a server
+//! of their own. Such a file is not used.
 
 use std::{
     fs::File,
@@ -69,7 +73,10 @@ impl ApiKeySource {
                 Problem::error(Code::MissingSecret, format!("the key file {} cannot be read: {error}", path.display()))
                     .warning(),
             ),
-            Ok(metadata) => exposed(path, &metadata),
+            Ok(metadata) => {
+                let changes = open_to_changes(&format!("the key file {}", path.display()), path, &metadata);
+                changes.map(Problem::warning).or_else(|| exposed(path, &metadata))
+            }
         }
     }
 }
@@ -87,6 +94,23 @@ fn exposed(path: &Path, metadata: &std::fs::Metadata) -> Option<Problem> {
     })
 }
 
+/// The problem of a file that every user of the machine can change.
+#[cfg(unix)]
+pub(super) fn open_to_changes(place: &str, path: &Path, metadata: &std::fs::Metadata) -> Option<Problem> {
+    use std::os::unix::fs::PermissionsExt;
+
+    // Not of a pipe or the like: what was said through it was said once.
+    (metadata.is_file() && metadata.permissions().mode() & 0o002 != 0).then(|| {
+        Problem::error(Code::ExposedFile, format!("every user of this machine can change {place}"))
+            .hint(format!("look at what it says, then chmod o-w {}", path.display()))
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn open_to_changes(_place: &str, _path: &Path, _metadata: &std::fs::Metadata) -> Option<Problem> {
+    None
+}
+
 #[cfg(not(unix))]
 fn exposed(_path: &Path, _metadata: &std::fs::Metadata) -> Option<Problem> {
     None
@@ -101,10 +125,13 @@ fn bad(place: &str, what: &str) -> Problem {
 }
 
 fn from_file(path: &PathBuf, place: String) -> Result<(String, String), Problem> {
+    let unreadable = |error| missing(format!("{place} cannot be read: {error}"));
+    let file = File::open(path).map_err(unreadable)?;
+    if let Some(problem) = open_to_changes(&place, path, &file.metadata().map_err(unreadable)?) {
+        return Err(problem);
+    }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(KEY_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| missing(format!("{place} cannot be read: {error}")))?;
+    file.take(KEY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > KEY_BYTES_MAX {
         return Err(bad(&place, "is too large for a key"));
     }
@@ -197,6 +224,10 @@ mod tests {
             source.warning().map(|problem| problem.code)
         };
         assert_eq!(code_at_mode(0o644), Some(Code::ExposedSecret));
+        assert_eq!(code_at_mode(0o646), Some(Code::ExposedFile));
+        let refused = source.resolve(&Environment::default()).map_err(|problem| problem.code);
+        assert_eq!(refused, Err(Code::ExposedFile), "whoever can write it is not asked for a key");
+        assert_eq!(code_at_mode(0o660), None);
         assert_eq!(code_at_mode(0o640), None);
         assert_eq!(code_at_mode(0o600), None);
         std::fs::remove_file(&path).unwrap();

@@ -3,6 +3,8 @@
 //!
 //! The keys themselves are declared once, by the shapes; this only asks them.
 
+use serde_json::Value;
+
 use super::{
     api::{RawApi, RawKeySource},
     file::RawFile,
@@ -10,31 +12,76 @@ use super::{
     http::RawHttp,
     mirror::RawMirror,
     notify::RawChannel,
-    options::RawOptions,
-    policies::{RawPolicies, RawRetry},
+    policies::RawRetry,
     problem::{Code, Problem},
     reader::Shape,
     schedule::{RawDefaults, RawSchedule},
-    timetable::RawTimetable,
     webhook::RawWebhook,
 };
 
-/// Every table with its keys. The top level is `""`.
+/// A key of the file, with everything that its reference says.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The key itself.
+    pub name: &'static str,
+    /// What it is for: the lines of its documentation.
+    pub doc: &'static str,
+    /// What kind of value it takes, in words.
+    pub takes: &'static str,
+    /// Where only certain words are possible: each with its meaning.
+    pub words: Vec<(&'static str, &'static str)>,
+    /// The least and the largest value, written as in the file.
+    pub bounds: Option<(&'static str, &'static str)>,
+    /// What holds if it is not set, written as in the file.
+    pub default: Option<&'static str>,
+    /// What a JSON Schema says of its value.
+    pub(super) schema: Value,
+}
+
+impl Key {
+    /// Its documentation as one paragraph.
+    #[must_use]
+    pub fn paragraph(&self) -> String {
+        self.doc.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A table of the file.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name: `""` for the top level, `schedule.retry` for the table that the key `retry` takes.
+    pub name: &'static str,
+    /// Its keys, in the order of the reference.
+    pub keys: Vec<Key>,
+}
+
+impl Table {
+    fn of<S: Shape>() -> Self {
+        Self { name: S::TABLE, keys: S::keys() }
+    }
+
+    /// How it is written in the file.
+    #[must_use]
+    pub fn header(&self) -> String {
+        header(self.name)
+    }
+}
+
+/// Every table with its keys.
 #[must_use]
-pub fn tables() -> Vec<(&'static str, Vec<&'static str>)> {
-    let join = |lists: &[&[&'static str]]| lists.concat();
+pub fn tables() -> Vec<Table> {
     vec![
-        (RawFile::TABLE, join(&[RawFile::KEYS])),
-        (RawApi::TABLE, join(&[RawApi::KEYS])),
-        (RawKeySource::TABLE, join(&[RawKeySource::KEYS])),
-        (RawHistory::TABLE, join(&[RawHistory::KEYS])),
-        (RawChannel::TABLE, join(&[RawChannel::KEYS])),
-        (RawHttp::TABLE, join(&[RawHttp::KEYS])),
-        (RawWebhook::TABLE, join(&[RawWebhook::KEYS])),
-        (RawMirror::TABLE, join(&[RawMirror::KEYS])),
-        (RawDefaults::TABLE, join(&[RawDefaults::KEYS, RawPolicies::KEYS])),
-        (RawSchedule::TABLE, join(&[RawSchedule::KEYS, RawTimetable::KEYS, RawPolicies::KEYS, RawOptions::KEYS])),
-        (RawRetry::TABLE, join(&[RawRetry::KEYS])),
+        Table::of::<RawFile>(),
+        Table::of::<RawApi>(),
+        Table::of::<RawKeySource>(),
+        Table::of::<RawHistory>(),
+        Table::of::<RawHttp>(),
+        Table::of::<RawWebhook>(),
+        Table::of::<RawMirror>(),
+        Table::of::<RawChannel>(),
+        Table::of::<RawDefaults>(),
+        Table::of::<RawSchedule>(),
+        Table::of::<RawRetry>(),
     ]
 }
 
@@ -93,15 +140,18 @@ pub(super) fn unknown(table: &str, key: &str) -> (Problem, Option<String>) {
     let what = if table.is_empty() { "the file has no".to_owned() } else { format!("{} has no", header(table)) };
     let problem = Problem::error(Code::UnknownKey, format!("{what} key `{key}`"));
     let tables = tables();
-    let known = tables.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, keys)| keys);
+    let names = |table: &Table| table.keys.iter().map(|key| key.name).collect::<Vec<_>>();
+    let known = tables.iter().find(|known| known.name == table).map(names).unwrap_or_default();
     let alias = OTHER_NAMES.iter().find(|(other, name)| *other == key && known.contains(name)).map(|(_, name)| *name);
     if let Some(name) = alias.or_else(|| nearest(key, known.iter().copied())) {
         return (problem.hint(format!("did you mean `{name}`?")), Some(name.to_owned()));
     }
-    let home = tables.iter().find(|(name, keys)| *name != table && keys.contains(&key));
+    let home = tables.iter().find(|other| other.name != table && names(other).contains(&key));
     let problem = match home {
-        Some(("", _)) => problem.hint(format!("`{key}` belongs at the top of the file, before the first [table]")),
-        Some((home, _)) => problem.hint(format!("`{key}` belongs to {}", header(home))),
+        Some(Table { name: "", .. }) => {
+            problem.hint(format!("`{key}` belongs at the top of the file, before the first [table]"))
+        }
+        Some(home) => problem.hint(format!("`{key}` belongs to {}", home.header())),
         None => problem.hint(format!("it has: {}", known.join(", "))),
     };
     (problem, None)
@@ -149,9 +199,13 @@ mod tests {
     #[test]
     fn other_names_lead_to_keys_that_exist() {
         let tables = tables();
+        let is_key = |name: &str| tables.iter().flat_map(|table| &table.keys).any(|key| key.name == name);
         for (other, name) in OTHER_NAMES {
-            assert!(tables.iter().any(|(_, keys)| keys.contains(name)), "{name}");
-            assert!(!tables.iter().any(|(_, keys)| keys.contains(other)), "{other}");
+            assert!(is_key(name), "{name}");
+            // A key of its own beside the one that is meant would never be taken for a slip.
+            let beside =
+                |table: &Table| [*name, *other].iter().all(|word| table.keys.iter().any(|key| key.name == *word));
+            assert!(!tables.iter().any(beside), "{other}");
         }
     }
 
@@ -159,7 +213,8 @@ mod tests {
     fn what_is_planned_is_not_known_yet() {
         for (table, key) in LATER {
             assert_eq!(unknown(table, key).0.code, Code::NotAvailable);
-            let known = tables().into_iter().any(|(name, keys)| name == *table && keys.contains(key));
+            let is_it = |known: Table| known.name == *table && known.keys.iter().any(|other| other.name == *key);
+            let known = tables().into_iter().any(is_it);
             assert!(!known, "{table} {key}");
         }
     }

@@ -5,13 +5,14 @@
 use std::{ops::Range, time::Duration};
 
 use chrono::{DateTime, Timelike, Utc};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::{
     keys,
     problem::{Code, Problem},
     reader::{FromToml, Reading, Shape, read_shape},
+    schema,
     settings::OnDrift,
     zones::ZoneRulesChoice,
 };
@@ -23,6 +24,12 @@ use crate::{
 /// The longest duration that the file may name: ten years. Longer ones are slips, and would overflow dates.
 const DURATION_MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
 
+/// A number with its unit, once or more often; which units there are is left to the parser.
+const DURATION_PATTERN: &str = "^[ ]*(0|([0-9]+(\\.[0-9]+)?[ ]*[A-Za-z\u{b5}]+[ ]*)+)$";
+/// An instant with its offset, in whole seconds.
+const INSTANT_PATTERN: &str =
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.0+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
+
 impl FromToml for String {
     const EXPECTED: &'static str = "a string";
 
@@ -32,6 +39,10 @@ impl FromToml for String {
             return None;
         };
         Some(text.to_string())
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string" })
     }
 }
 
@@ -45,6 +56,10 @@ impl FromToml for bool {
             return None;
         };
         Some(*value)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "boolean" })
     }
 }
 
@@ -63,6 +78,10 @@ impl FromToml for u64 {
             reading.add(span, Problem::error(Code::BadValue, message));
         }
         number
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "integer", "minimum": 0 })
     }
 }
 
@@ -90,6 +109,10 @@ impl FromToml for Duration {
         reading.add(span, problem);
         None
     }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": DURATION_PATTERN })
+    }
 }
 
 /// A value, or the word `"none"`, which takes back what `[defaults]` says.
@@ -107,6 +130,10 @@ impl<T: FromToml> FromToml for OrNone<T> {
             return Some(Self::None);
         }
         T::from_toml(value, span, reading).map(Self::Some)
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [{ "enum": ["none"] }, T::schema()] })
     }
 }
 
@@ -137,6 +164,10 @@ impl FromToml for DateTime<Utc> {
         reading.add(span, problem);
         None
     }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": INSTANT_PATTERN })
+    }
 }
 
 /// Reads closed lists of words.
@@ -160,6 +191,15 @@ macro_rules! words_from_toml {
                     });
                 }
                 word
+            }
+
+            fn schema() -> Value {
+                let words: Vec<_> = Self::ALL.iter().map(|value| value.word()).collect();
+                json!({ "enum": words })
+            }
+
+            fn words() -> Vec<(&'static str, &'static str)> {
+                Self::ALL.iter().map(|value| (value.word(), value.meaning())).collect()
             }
         }
     )+};
@@ -190,6 +230,10 @@ impl<S: Shape> FromToml for Nested<S> {
         };
         Some(Self(read_shape(table, reading)))
     }
+
+    fn schema() -> Value {
+        schema::of_shape::<S>()
+    }
 }
 
 /// An array of strings, each with its place.
@@ -211,6 +255,10 @@ impl FromToml for Texts {
             texts.extend(String::from_toml(item.get_ref(), &item.span(), reading).map(|text| (text, item.span())));
         }
         (texts.len() == array.len()).then_some(Self(texts))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "array", "items": { "type": "string" } })
     }
 }
 
@@ -235,6 +283,10 @@ impl FromToml for TextMap {
         }
         (entries.len() == table.len()).then_some(Self(entries))
     }
+
+    fn schema() -> Value {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
 }
 
 /// A table of anything that JSON can say.
@@ -251,6 +303,10 @@ impl FromToml for JsonTable {
         };
         json_table(table, reading).map(Self)
     }
+
+    fn schema() -> Value {
+        json!({ "type": "object" })
+    }
 }
 
 /// A string, or a table of anything that JSON can say.
@@ -266,6 +322,10 @@ impl FromToml for TextOrTable {
         }
         reading.wrong_type(span, Self::EXPECTED, value, None);
         None
+    }
+
+    fn schema() -> Value {
+        json!({ "type": ["string", "object"] })
     }
 }
 

@@ -17,10 +17,14 @@ const INTERVAL_MAX: u64 = 24 * 60 * MINUTE;
 shape! {
     /// `[mirror]` as it is written.
     RawMirror as "mirror" {
-        enabled: bool,
-        prune: bool,
-        on_drift: OnDrift,
-        interval: Duration,
+        /// The daemon keeps a copy of each schedule among Skyvern's own. Needed by `fires = "server"`.
+        enabled: bool = false,
+        /// Copies of schedules that are gone from the file are deleted; else they are kept, disabled.
+        prune: bool = false,
+        /// What the daemon does about a copy that was changed at the server.
+        on_drift: OnDrift = "report",
+        /// How often the daemon compares.
+        interval: Duration ["1m", "1day"] = "15m",
     }
 }
 

@@ -16,6 +16,7 @@ mod file;
 mod keys;
 mod kinds;
 mod reader;
+mod schema;
 
 mod api;
 mod bounds;
@@ -47,8 +48,9 @@ use std::{
 };
 
 pub use environment::Environment;
-pub use keys::tables;
+pub use keys::{Key, Table, tables};
 pub use problem::{Code, Place, Problem, Problems, Severity};
+pub use schema::schema;
 pub use settings::{
     ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings,
     UrlSource, WebhookSettings,
@@ -171,8 +173,12 @@ fn read_text(path: &Path) -> Result<String, Problem> {
         }
     };
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
         return Err(unreadable("this is a folder".to_owned()).hint("name the file in it"));
+    }
+    if let Some(problem) = key::open_to_changes("the file, which says where the key is sent", path, &metadata) {
+        return Err(problem);
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     options::header_name_refused,
     problem::{Code, Problem},
     reader::{At, FromToml, Reading, read_shape, shape},
+    schema,
     settings::{Channel, ChannelKind, UrlSource},
 };
 use crate::{
@@ -39,14 +41,23 @@ const HEADERS_MAX: usize = 32;
 shape! {
     /// `[notify.NAME]` as it is written.
     RawChannel as "notify" {
+        /// Where each alarm is POSTed to. The address may be a secret, and stand elsewhere.
         webhook: RawUrl,
+        /// Where the start and the end of each run are POSTed to, in the way of healthchecks.io: `/start`, nothing or `/fail`
+        /// is added to the path. It may speak of `{{ schedule }}`.
         ping: RawUrl,
+        /// What a webhook is told. Without it: everything but `started` and `completed`.
         on: Texts,
+        /// Headers of a webhook. The values are templates, which may speak of secrets.
         headers: TextMap,
+        /// The template of a webhook's body. Without it: a JSON object with all facts.
         body: String,
-        content_type: String,
-        allow_plain_http: bool,
-        request_timeout: Duration,
+        /// The media type of the body.
+        content_type: String = "application/json",
+        /// Allow `http://` to hosts other than this machine.
+        allow_plain_http: bool = false,
+        /// How long a request may take.
+        request_timeout: Duration ["1s", "5m"] = "10s",
     }
 }
 
@@ -72,6 +83,10 @@ impl FromToml for RawUrl {
                 None
             }
         }
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [{ "type": "string" }, RawKey::schema()] })
     }
 }
 
@@ -110,6 +125,10 @@ impl FromToml for RawChannels {
             }
         }
         Some(Self(channels))
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "object", "additionalProperties": schema::of_shape::<RawChannel>() })
     }
 }
 

@@ -17,23 +17,41 @@ use crate::schedule::template::is_template;
 shape! {
     /// The options as they are written.
     RawOptions as "options" {
+        /// The title of the run. It may be a template over the occurrence.
         title: String,
+        /// Where the browser's requests come from: a word of the API, or a table of it. If it is not set, the workflow's own.
         proxy_location: TextOrTable,
+        /// Told by Skyvern when the run has ended.
         webhook_url: String,
+        /// Asked by Skyvern for one-time codes.
         totp_url: String,
+        /// Whose one-time codes.
         totp_identifier: String,
+        /// Run in this browser session.
         browser_session_id: String,
+        /// Use a browser session of the workflow again.
         reuse_browser_session: bool,
+        /// Run with this browser profile.
         browser_profile_id: String,
+        /// Begin with a fresh browser, whatever the workflow keeps.
         start_fresh_browser: bool,
-        max_screenshot_scrolls: u64,
-        max_elapsed_time_minutes: u64,
+        /// How far a page is scrolled for screenshots.
+        max_screenshot_scrolls: u64 [0, 1_000],
+        /// Skyvern ends the run after so many minutes.
+        max_elapsed_time_minutes: u64 [1, 480],
+        /// Headers for the browser's requests.
         extra_http_headers: TextMap,
+        /// A browser of your own, by its address for remote control.
         browser_address: String,
+        /// Let the agent take over where generated code fails.
         ai_fallback: bool,
+        /// `agent` or `code`.
         run_with: String,
+        /// The kind of browser.
         browser_type: String,
+        /// Files that were uploaded to Skyvern, for the run.
         file_ids: Texts,
+        /// Labels of the run: up to 16 pairs of texts.
         run_metadata: TextMap,
     }
 }

@@ -18,31 +18,50 @@ use crate::{
 shape! {
     /// The policies as they are written.
     RawPolicies as "policies" {
-        fires: Fires,
-        overlap: Overlap,
-        catch_up: CatchUp,
-        catch_up_window: Duration,
-        jitter: Duration,
-        gap: Gap,
-        fold: Fold,
-        run_timeout: OrNone<Duration>,
-        retry: OrNone<Nested<RawRetry>>,
-        on_unknown: OnUnknown,
-        notify: Texts,
-        late_after: OrNone<Duration>,
-        failures_in_a_row: OrNone<u64>,
-        no_success_for: OrNone<Duration>,
+        /// Who starts the runs.
+        fires: Fires = "local",
+        /// Due while a run of the schedule is still going.
+        overlap: Overlap = "skip",
+        /// Occurrences that passed while nothing could fire: the machine was off, the API was down.
+        catch_up: CatchUp = "latest",
+        /// How late a start may be. Past it, the occurrence is `missed`.
+        catch_up_window: Duration ["1m", "3660days"] = "24h",
+        /// Start each occurrence this much later at most, by an amount that is fixed for it; never past the next one.
+        jitter: Duration ["0s", "1day"] = "0s",
+        /// A local time that a clock change skips.
+        gap: Gap = "shift",
+        /// A local time that a clock change repeats.
+        fold: Fold = "auto",
+        /// Cancel a run that goes on longer than this.
+        run_timeout: OrNone<Duration> ["1s", "3660days"] = "none",
+        /// Start again after a bad end.
+        retry: OrNone<Nested<RawRetry>> = "none",
+        /// No clear answer came to a start, and looking does not tell whether there is a run.
+        on_unknown: OnUnknown = "hold",
+        /// Who is told when something is not as it should be: the names of channels, which `[notify]` has.
+        notify: Texts = [],
+        /// Not started so long after it was due: worth an alarm.
+        late_after: OrNone<Duration> ["10s", "3660days"] = "none",
+        /// So many bad ends in a row: worth an alarm of their own.
+        failures_in_a_row: OrNone<u64> [2, 1_000] = "none",
+        /// No completed run for so long: worth an alarm.
+        no_success_for: OrNone<Duration> ["1m", "3660days"] = "none",
     }
 }
 
 shape! {
     /// `retry` as it is written.
     RawRetry as "schedule.retry" {
-        max_attempts: u64,
-        on: Texts,
-        delay: Duration,
-        max_delay: Duration,
+        /// Starts in all, the first included.
+        max_attempts: u64 [2, 10],
+        /// The bad ends that lead to another start: `failed`, `terminated`, `timed_out`, `canceled`.
+        on: Texts = ["failed", "timed_out"],
+        /// Wait before the second start; it doubles from one to the next.
+        delay: Duration ["1s", "1day"] = "1m",
+        /// The longest wait.
+        max_delay: Duration ["1s", "1day"] = "1h",
     }
+    rules { "required": ["max_attempts"] }
 }
 
 /// The policies of a schedule, and the two that its timetable carries.

@@ -55,6 +55,8 @@ words! {
         MissingSecret = "missing_secret",
         /// A file with a secret that others can read.
         ExposedSecret = "exposed_secret",
+        /// A file that every user of the machine can change, and that says where the key is sent, or is the key.
+        ExposedFile = "exposed_file",
         /// A timetable that may not do what its writer expects.
         Surprise = "surprise",
     }

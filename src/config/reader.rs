@@ -5,13 +5,14 @@
 
 use std::{collections::HashSet, ops::Range};
 
+use serde_json::Value;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    keys,
+    Key, keys,
     problem::{Code, LineIndex, Place, Problem, Severity},
 };
 use crate::{ids::ChannelName, schedule::template::Secrets};
@@ -195,6 +196,14 @@ pub(super) trait FromToml: Sized {
 
     /// Reads the value, or says what is wrong with it.
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self>;
+
+    /// What a JSON Schema says of the value. It may let through what [`Self::from_toml`] refuses, never the other way round.
+    fn schema() -> Value;
+
+    /// Where only certain words are possible: each with its meaning.
+    fn words() -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
 }
 
 /// A key with its value, on the way to its shape.
@@ -221,8 +230,12 @@ impl Entry<'_, '_> {
 pub(super) trait Shape: Default {
     /// Its name in [`keys`].
     const TABLE: &'static str;
-    /// Its own keys, without those of its parts.
-    const KEYS: &'static [&'static str];
+
+    /// Its keys, with those of its parts.
+    fn keys() -> Vec<Key>;
+
+    /// What its JSON Schema says beyond the keys: which are required, which exclude each other.
+    fn rules() -> Value;
 
     /// Takes a value in; `false` if the key is not one of this shape.
     fn set(&mut self, entry: &Entry<'_, '_>, reading: &mut Reading<'_>) -> bool;
@@ -260,24 +273,44 @@ fn described(value: &DeValue<'_>) -> &'static str {
 }
 
 /// Declares a shape: a struct with one optional field for each key, the list of its keys, and the way from a table to it.
+///
+/// A key is `name: Type [least, most] = default`, the last two where there are such, under its documentation. Parser, JSON
+/// Schema and handbook come from this one place; that bounds and default are those in force is held by a test.
 macro_rules! shape {
     (
         $(#[$meta:meta])*
         $name:ident as $table:literal {
-            $($(#[$field_meta:meta])* $field:ident: $kind:ty,)*
+            $($(#[doc = $doc:literal])* $field:ident: $kind:ty $([$least:tt, $most:tt])? $(= $default:tt)?,)*
         }
         $(with { $($part:ident: $shape:ty,)* })?
+        $(rules $rules:tt)?
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default)]
         pub(super) struct $name {
-            $($(#[$field_meta])* pub $field: Option<$crate::config::reader::At<$kind>>,)*
+            $($(#[doc = $doc])* pub $field: Option<$crate::config::reader::At<$kind>>,)*
             $($(pub $part: $shape,)*)?
         }
 
         impl $crate::config::reader::Shape for $name {
             const TABLE: &'static str = $table;
-            const KEYS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            fn keys() -> Vec<$crate::config::Key> {
+                let own = vec![$($crate::config::Key {
+                    name: stringify!($field),
+                    doc: concat!($($doc, "\n"),*),
+                    takes: <$kind as $crate::config::reader::FromToml>::EXPECTED,
+                    words: <$kind as $crate::config::reader::FromToml>::words(),
+                    bounds: [$((stringify!($least), stringify!($most)))?].first().copied(),
+                    default: [$(stringify!($default))?].first().copied(),
+                    schema: <$kind as $crate::config::reader::FromToml>::schema(),
+                }),*];
+                own.into_iter()$($(.chain(<$shape as $crate::config::reader::Shape>::keys()))*)?.collect()
+            }
+
+            fn rules() -> serde_json::Value {
+                [$(serde_json::json!($rules))?].into_iter().next().unwrap_or_else(|| serde_json::json!({}))
+            }
 
             fn set(
                 &mut self,

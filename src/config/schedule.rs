@@ -25,7 +25,8 @@ use crate::{
 shape! {
     /// `[defaults]` as it is written.
     RawDefaults as "defaults" {
-        timezone: String,
+        /// The zone whose clocks a cron expression means: an IANA name.
+        timezone: String = "UTC",
     }
     with {
         policies: RawPolicies,
@@ -35,18 +36,34 @@ shape! {
 shape! {
     /// `[[schedule]]` as it is written.
     RawSchedule as "schedule" {
+        /// The name that stays: it stands in commands, history and tags.
         id: String,
+        /// The permanent id of the workflow.
         workflow_id: String,
+        /// A name for people.
         name: String,
+        /// What it is for.
         description: String,
-        enabled: bool,
+        /// Whether it is due at all.
+        enabled: bool = true,
+        /// What the workflow is given. Texts may be templates over the occurrence.
         parameters: JsonTable,
+        /// Skyvern's own schedule that is this one's copy (`wfs_…`). If it is not set, the mirror finds or makes one.
         server_schedule_id: String,
     }
     with {
         timetable: RawTimetable,
         policies: RawPolicies,
         options: RawOptions,
+    }
+    rules {
+        "required": ["id", "workflow_id"],
+        "oneOf": [
+            { "required": ["cron_expression"] },
+            { "required": ["interval_seconds", "first_fire_at"] },
+            { "required": ["run_at"] },
+        ],
+        "dependencies": { "first_fire_at": ["interval_seconds"], "interval_seconds": ["first_fire_at"] },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
+use serde_json::{Value, json};
 use toml::de::DeValue;
 
 use super::{
@@ -38,6 +39,14 @@ impl FromToml for RawSecrets {
             secrets.extend(raw.map(|raw| (key.get_ref().to_string(), key.span(), raw, item.span())));
         }
         Some(Self(secrets))
+    }
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "patternProperties": { "^[A-Za-z_][A-Za-z0-9_]*$": RawKey::schema() },
+            "additionalProperties": false,
+        })
     }
 }
 

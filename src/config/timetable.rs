@@ -19,12 +19,19 @@ use crate::schedule::{CronError, CronExpression, Fold, Gap, Timetable, Timetable
 shape! {
     /// The keys of a timetable as they are written.
     RawTimetable as "timetable" {
+        /// Due at the local times that it matches: minute, hour, day of month, month, day of week.
         cron_expression: String,
+        /// Due every so many seconds, counted from `first_fire_at`.
         interval_seconds: u64,
+        /// The instant from which `interval_seconds` counts.
         first_fire_at: DateTime<Utc>,
+        /// Due once, at this instant.
         run_at: DateTime<Utc>,
+        /// The zone whose clocks the cron expression means: an IANA name. If it is not set, that of `[defaults]`.
         timezone: String,
+        /// Not due before this instant.
         starts_at: DateTime<Utc>,
+        /// Not due after this instant.
         ends_at: DateTime<Utc>,
     }
 }

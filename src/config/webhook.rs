@@ -19,10 +19,14 @@ const PUBLIC_URL_BYTES_MAX: usize = 1500;
 shape! {
     /// `[webhook]` as it is written.
     RawWebhook as "webhook" {
+        /// How Skyvern reaches this machine, as in "https://hooks.example.com/skycron". Each run adds a path of its own.
         public_url: String,
-        listen: String,
-        allow_plain_http: bool,
+        /// Where to listen: an IP address and a port.
+        listen: String = "127.0.0.1:8766",
+        /// Allow `http://` to hosts other than this machine: what runs put out travels in the clear.
+        allow_plain_http: bool = false,
     }
+    rules { "required": ["public_url"] }
 }
 
 /// Checks `[webhook]`.

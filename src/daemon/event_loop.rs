@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
     alarm::{Channels, Decider},
@@ -22,12 +22,15 @@ use crate::{
         control::{Answer, Asked, Request},
         log,
         metrics::Metrics,
+        notify,
+        standing::Standing,
         timer::WallTimer,
     },
     dispatch::Dispatcher,
     engine::{Action, Change, Engine, Event, Overview, OverviewOf, Turn, change::Pause, event::RequestId},
     history::{Durable, History, HistoryError, Stall},
     ids::{OccurrenceKey, ScheduleId},
+    pulse::Pulse,
 };
 
 /// Events that are taken into one turn, and so into one transaction.
@@ -64,6 +67,8 @@ pub enum Input {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
         refused: Option<String>,
     },
+    /// Nothing: taking it is a sign of life.
+    Probe,
     /// End in order.
     Stop,
 }
@@ -107,6 +112,10 @@ pub struct EventLoop {
     clocks: (DateTime<Utc>, Stopwatch),
     stop_grace: Duration,
     metrics: Option<Arc<Metrics>>,
+    standing: watch::Sender<Standing>,
+    turns: Arc<Pulse>,
+    /// Who waits for the boot to be durable.
+    ready: Option<oneshot::Sender<()>>,
 }
 
 struct Commit {
@@ -146,6 +155,9 @@ impl EventLoop {
             clocks,
             stop_grace,
             metrics: None,
+            standing: watch::Sender::default(),
+            turns: Arc::default(),
+            ready: None,
         })
     }
 
@@ -158,6 +170,24 @@ impl EventLoop {
     /// Counts what happens from now on.
     pub fn count(&mut self, metrics: Arc<Metrics>) {
         self.metrics = Some(metrics);
+    }
+
+    /// Counted at every turn.
+    #[must_use]
+    pub fn turns(&self) -> Arc<Pulse> {
+        Arc::clone(&self.turns)
+    }
+
+    /// Where the daemon stands; others may add to it.
+    pub(super) fn standing(&self) -> watch::Sender<Standing> {
+        self.standing.clone()
+    }
+
+    /// Resolves once the boot is durable: from then on, what is due is fired.
+    pub fn ready(&mut self) -> oneshot::Receiver<()> {
+        let (ready, booted) = oneshot::channel();
+        self.ready = Some(ready);
+        booted
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -180,6 +210,8 @@ impl EventLoop {
             }
             let next = self.engine.next_wake().into_iter().chain(self.next_alarm()).min();
             self.timer.set(next).map_err(LoopError::Timer)?;
+            self.standing.send_if_modified(|standing| standing.look_at(&self.engine));
+            self.turns.beat();
             tokio::select! {
                 biased;
                 committed = committed(&mut self.commits) => self.done(committed)?,
@@ -248,9 +280,12 @@ impl EventLoop {
             self.act(turn.actions);
             return Ok(());
         }
-        turn.changes.iter().for_each(log::change);
-        if let Some(metrics) = &self.metrics {
-            turn.changes.iter().for_each(|change| metrics.change(change));
+        for change in &turn.changes {
+            log::change(change);
+            if let Some(metrics) = &self.metrics {
+                metrics.change(change);
+            }
+            self.standing.send_if_modified(|standing| standing.note(change));
         }
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
@@ -264,6 +299,10 @@ impl EventLoop {
         self.act(actions);
         if let Some((_, bell)) = self.alarms.as_ref().filter(|_| raised) {
             bell.notify_one();
+        }
+        // Commits end in the order of the turns, and the boot is the first.
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(());
         }
         Ok(())
     }
@@ -286,14 +325,22 @@ impl EventLoop {
 
     async fn input(&mut self, input: Input) -> Result<(), LoopError> {
         match input {
-            Input::Event(event) => self.turn([*event]).await,
             Input::Channels(channels) => {
                 if let Some((alarms, _)) = &mut self.alarms {
                     alarms.set_channels(channels);
                 }
                 Ok(())
             }
+            Input::Event(event) => {
+                let reload = matches!(*event, Event::Reload { .. } | Event::ReloadRefused { .. });
+                self.turn([*event]).await?;
+                if reload {
+                    notify::ready();
+                }
+                Ok(())
+            }
             Input::State { refused } => {
+                crash_point("in-state");
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
             }
@@ -302,7 +349,7 @@ impl EventLoop {
                 let _ = answer.send(Sight { overview, stall: self.history.stall() });
                 Ok(())
             }
-            Input::Stop => Ok(()),
+            Input::Stop | Input::Probe => Ok(()),
             Input::Asked(Asked { request: Request::State, answer }) => {
                 let _ = answer.send(self.state());
                 Ok(())
@@ -350,6 +397,8 @@ impl EventLoop {
     /// Runs that are going are followed again by the next process.
     async fn stop(&mut self) -> Result<(), LoopError> {
         crash_point("in-stop");
+        notify::stopping();
+        self.standing.send_modify(|standing| standing.stopping = true);
         self.turn([Event::Stop]).await?;
         let grace = tokio::time::sleep(self.stop_grace);
         tokio::pin!(grace);
@@ -358,6 +407,8 @@ impl EventLoop {
                 biased;
                 committed = committed(&mut self.commits) => self.done(committed)?,
                 Some(event) = self.events.recv() => self.turn([event]).await?,
+                // Whoever asks now is told that the daemon is stopping, as the way to answer is dropped.
+                Some(_) = self.inputs.recv() => self.turns.beat(),
                 () = &mut grace => {
                     let launches = self.engine.launches_in_flight();
                     tracing::warn!(launches, "stopping without the answers to some starts; the next start looks for their runs");

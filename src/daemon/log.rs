@@ -1,16 +1,17 @@
 //! One line in the log for each thing that happened, with the occurrence as a field.
 //!
 //! Lines follow from changes of the history, so that the two cannot tell different stories. Where the lines go, and in which
-//! form, is set up by `cli`.
+//! form, is set up by `cli`. Each bad end has its line, however many there are; tries that will be repeated may be folded.
 
 use chrono::{DateTime, Utc};
 
 use crate::{
     clock::{rfc3339, rfc3339_millis},
     engine::{
-        Change, Reason, Snapshot, Status,
+        Change, Reason, Snapshot, Status, Trigger,
         change::{AttemptOutcome, NoteKind},
     },
+    words::EACH,
 };
 
 /// Writes the line of one change, if it is worth one.
@@ -22,9 +23,11 @@ pub fn change(change: &Change) {
             match new.status {
                 Status::Missed | Status::Refused | Status::Unknown => {
                     let through = new.through.map(rfc3339);
-                    tracing::error!(%occurrence, count, through, reason, "{}", new.status);
+                    tracing::error!(target: EACH, %occurrence, count, through, reason, "{}", new.status);
                 }
-                Status::Skipped => tracing::warn!(%occurrence, count, reason, "skipped"),
+                Status::Skipped => tracing::warn!(target: EACH, %occurrence, count, reason, "skipped"),
+                // What is on time has its line when it starts.
+                _ if reason.is_none() && new.trigger == Trigger::Schedule => tracing::debug!(%occurrence, "due"),
                 _ => tracing::info!(%occurrence, %trigger, reason, "due"),
             }
         }
@@ -32,16 +35,18 @@ pub fn change(change: &Change) {
             let reason = text(reason.as_ref());
             match status {
                 Status::Completed if reason.is_none() => tracing::info!(occurrence = %key, "completed"),
-                Status::Completed => tracing::warn!(occurrence = %key, reason, "completed"),
+                Status::Completed => tracing::warn!(target: EACH, occurrence = %key, reason, "completed"),
                 Status::Failed
                 | Status::Terminated
                 | Status::TimedOut
                 | Status::Missed
                 | Status::Refused
                 | Status::Unknown => {
-                    tracing::error!(occurrence = %key, reason, "{status}");
+                    tracing::error!(target: EACH, occurrence = %key, reason, "{status}");
                 }
-                Status::Canceled | Status::Skipped => tracing::warn!(occurrence = %key, reason, "{status}"),
+                Status::Canceled | Status::Skipped => {
+                    tracing::warn!(target: EACH, occurrence = %key, reason, "{status}");
+                }
                 // The attempt has a line of its own; a reason here tells why it is not as it should be.
                 _ if reason.is_some() => tracing::warn!(occurrence = %key, reason, "{status}"),
                 _ => {}
@@ -64,11 +69,11 @@ pub fn change(change: &Change) {
         }
         Change::Paused { schedule, pause: None, .. } => tracing::info!(%schedule, "resumed"),
         Change::Noted { kind, text, .. } => match kind {
-            NoteKind::ClockStepped | NoteKind::ReloadRefused => tracing::warn!("{kind}: {text}"),
+            NoteKind::ClockStepped | NoteKind::ReloadRefused => tracing::warn!(target: EACH, "{kind}: {text}"),
             _ => tracing::info!("{kind}: {text}"),
         },
         Change::Reopened { schedule, after, .. } => {
-            tracing::warn!(%schedule, after = %rfc3339(*after), "the clock was ahead: what comes after is decided again");
+            tracing::warn!(target: EACH, %schedule, after = %rfc3339(*after), "the clock was ahead: what comes after is decided again");
         }
         Change::Defined { schedule, definition: None, .. } => tracing::info!(%schedule, "gone from the file"),
         // The mirror tells what it does itself.
@@ -90,7 +95,7 @@ pub fn state(snapshot: &Snapshot, now: DateTime<Utc>, refused: Option<&str>) {
     let next = snapshot.next.as_ref().map(|(id, at)| format!("{id} at {}", rfc3339(*at)));
     tracing::info!(now = %rfc3339_millis(now), schedules = snapshot.schedules, open = snapshot.open.len(), next, "state");
     if let Some(refused) = refused {
-        tracing::warn!("state: {refused}");
+        tracing::warn!(target: EACH, "state: {refused}");
     }
     for open in &snapshot.open {
         let run_id = open.run_id.as_ref().map(ToString::to_string);

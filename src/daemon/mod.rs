@@ -13,8 +13,11 @@ mod mirror;
 mod notify;
 mod reload;
 mod service;
+pub mod shield;
 pub mod signals;
+mod standing;
 pub mod timer;
+mod watchdog;
 
 pub use mirror::{Applied, ApplyError, apply_mirror_alone};
 pub use service::{DaemonError, Setup, client_options, do_alone, serve};

@@ -14,9 +14,10 @@ use crate::{
     alarm::{Target, Targets},
     config::{Config, Environment, Problem, Problems, Settings, Severity, ZoneSource},
     crash_point::crash_point,
-    daemon::{event_loop::Input, notify, signals::Asks},
+    daemon::{event_loop::Input, notify, signals::Asks, standing::Standing},
     engine::Event,
     schedule::{Schedule, Timetable, template::Secrets},
+    words::EACH,
 };
 
 /// How often the zone files are read afresh: an upgrade of tzdata needs no restart and no signal.
@@ -55,6 +56,7 @@ pub(super) struct Reloader {
     /// For whoever shows it.
     in_force: watch::Sender<InForce>,
     alarms: Alarming,
+    standing: watch::Sender<Standing>,
 }
 
 /// Where alarms go, to be exchanged with the file.
@@ -68,7 +70,12 @@ pub(super) struct Alarming {
 
 impl Reloader {
     /// For the file that was read at the start.
-    pub(super) fn new(config: &Config, environment: &Environment, alarms: Alarming) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        environment: &Environment,
+        alarms: Alarming,
+        standing: watch::Sender<Standing>,
+    ) -> Self {
         let in_force = InForce {
             path: config.path.clone(),
             text: Arc::clone(&config.text),
@@ -87,6 +94,7 @@ impl Reloader {
             release: config.zones.release(),
             refused: None,
             alarms,
+            standing,
         }
     }
 
@@ -119,7 +127,7 @@ impl Reloader {
         }
     }
 
-    /// Takes over the file as it is now, or refuses it.
+    /// Takes over the file as it is now, or refuses it. The loop tells systemd that it is done with what comes of it.
     async fn reload(&mut self) -> Vec<Input> {
         notify::reloading();
         let (path, environment, secrets) = (self.path.clone(), self.environment.clone(), self.alarms.secrets.clone());
@@ -139,22 +147,26 @@ impl Reloader {
                 let settings_changed = config.settings != self.settings;
                 if settings_changed {
                     tracing::warn!(
+                        target: EACH,
                         "settings outside the schedules and [notify] changed in the file: they take effect at the next start"
                     );
                 }
-                notify::ready(&format!("{} schedules", config.schedules.len()));
-                self.refused = None;
+                self.set_refused(None);
                 self.in_force.send_modify(|in_force| in_force.settings_changed = settings_changed);
                 vec![Input::Channels(channels), event(self.take_over(config))]
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
-                notify::ready(&text);
-                self.refused = Some(text.clone());
+                self.set_refused(Some(text.clone()));
                 self.in_force.send_modify(|in_force| in_force.refused = Some(text.clone()));
                 vec![event(Event::ReloadRefused { text })]
             }
         }
+    }
+
+    fn set_refused(&mut self, refused: Option<String>) {
+        self.refused.clone_from(&refused);
+        self.standing.send_modify(|standing| standing.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken
@@ -235,7 +247,7 @@ fn refused(path: &Path, problems: &Problems) -> String {
         format!("{place}{}", problem.message)
     };
     for problem in errors() {
-        tracing::error!(file = %path.display(), hint = problem.hint, "{}", line(problem));
+        tracing::error!(target: EACH, file = %path.display(), hint = problem.hint, "{}", line(problem));
     }
     let first = errors().next().map(line).unwrap_or_default();
     format!("{} is refused ({}), and the one before it goes on: {first}", path.display(), problems.summary())
@@ -268,7 +280,7 @@ mod tests {
             let environment = Environment::from_pairs([("TZDIR", folder.path().join("zones").to_str().unwrap())]);
             let config = Config::load(&folder.path().join("schedules.toml"), &environment).unwrap();
             let alarms = Alarming { targets: watch::Sender::default(), secrets: Secrets::new() };
-            let reloader = Reloader::new(&config, &environment, alarms);
+            let reloader = Reloader::new(&config, &environment, alarms, watch::Sender::default());
             Self { folder, reloader }
         }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
     alarm::{Decider, Deliverer, Start, Targets},
@@ -20,6 +20,8 @@ use crate::{
         notify,
         reload::{Alarming, Reloader},
         signals::{Asks, SignalStream},
+        standing,
+        watchdog::Watchdog,
     },
     dispatch::{Dispatcher, Hints, Patience},
     engine::{
@@ -107,7 +109,7 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
         let (targets, current_targets) = watch::channel(Arc::clone(&setup.targets));
         let alarms = Alarming { targets, secrets: setup.secrets.clone() };
-        let reloader = Reloader::new(&setup.config, &setup.environment, alarms);
+        let reloader = Reloader::new(&setup.config, &setup.environment, alarms, parts.event_loop.standing());
         let in_force = reloader.in_force();
         let boot = parts.boot(setup, in_force.borrow().schedules.to_vec());
         let metrics = Arc::new(Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?);
@@ -143,9 +145,9 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
-        notify::ready(&format!("{} schedules", setup.config.schedules.len()));
+        tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
+        tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
         let result = parts.event_loop.run(boot, &Until::Stopped).await;
-        notify::stopping();
         drop((http, hooks));
         // They hold the history for as long as they live, and what is held is not closed.
         for task in [pruning, delivering] {
@@ -288,6 +290,10 @@ impl Parts {
         Event::Boot { schedules, memory, former, ahead }
     }
 
+    fn watchdog(&self) -> Watchdog {
+        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
+    }
+
     /// The end, in order: the loop's last rows, then the database.
     async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
@@ -338,6 +344,17 @@ fn former(memory: &Memory, setup: &Setup) -> BTreeMap<ScheduleId, Timetable> {
             }
         })
         .collect()
+}
+
+/// Tells systemd that what is due is fired from now on, and that it goes on.
+async fn tell_ready(booted: oneshot::Receiver<()>, watchdog: Watchdog) {
+    if booted.await.is_ok() {
+        notify::ready();
+        if let Err(error) = watchdog.start() {
+            // It is not fed, then, and systemd starts the daemon again.
+            tracing::error!(%error, "the watchdog cannot be fed");
+        }
+    }
 }
 
 /// Hands the control socket's requests to the loop.

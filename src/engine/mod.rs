@@ -118,6 +118,34 @@ enum Timer {
 }
 
 /// The state machine. Owned by one loop.
+/// ```
+/// use std::collections::BTreeMap;
+/// use skycron::{
+///     clock::parse_rfc3339,
+///     config::{Config, Environment},
+///     engine::{Action, Engine, Event, Options, Turn, change::Memory},
+/// };
+///
+/// let text = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 14 * * *\"";
+/// let environment = Environment::from_pairs([("TZDIR", "/nowhere")]);
+/// let config = Config::parse("schedules.toml".as_ref(), text, &environment).expect("a good file");
+/// let at = |text| parse_rfc3339(text).expect("an instant");
+///
+/// let mut engine = Engine::new(Options {
+///     instance: config.settings.instance.clone(),
+///     launches_in_flight_max: 64,
+///     launches_per_second_max: None,
+///     fires: true,
+/// });
+/// let boot = Event::Boot { schedules: config.schedules, memory: Memory::default(), former: BTreeMap::new(), ahead: vec![] };
+/// engine.handle(at("2026-11-02T13:00:00Z"), boot, &mut Turn::default());
+/// assert_eq!(engine.next_wake(), Some(at("2026-11-02T14:00:00Z")));
+///
+/// let mut turn = Turn::default();
+/// engine.handle(at("2026-11-02T14:00:00Z"), Event::Wake, &mut turn);
+/// // The rows are to be written first; then the request may leave.
+/// assert!(!turn.changes.is_empty() && matches!(turn.actions[..], [Action::Launch(_)]));
+/// ```
 #[derive(Debug)]
 pub struct Engine {
     options: Options,

@@ -103,6 +103,27 @@ impl Engine {
         self.flights.get(key).is_some_and(|flight| !matches!(flight.stage, Stage::Running { .. }))
     }
 
+    /// Schedules of the file.
+    #[must_use]
+    pub fn schedule_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Occurrences that are not over.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// The occurrence that is due next of all, and when it is fired. Cheap, unlike [`Engine::snapshot`].
+    #[must_use]
+    pub fn next_due(&self) -> Option<(&ScheduleId, DateTime<Utc>)> {
+        self.timers.iter().find_map(|(at, timer)| match timer {
+            Timer::Due(id) => Some((id, *at)),
+            _ => None,
+        })
+    }
+
     /// Looks at the engine.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

@@ -34,7 +34,7 @@ pub use reader::Reader;
 pub use rows::{AttemptRow, DefinitionRow, HistoryRow, NoteRow, OccurrenceDetail, RunRow, ScheduleRow};
 pub use status::{COUNTED_MAX, LastSuccess, Pieces, StripCell};
 pub use store::Store;
-pub use writer::{Durable, History, Stall};
+pub use writer::{Durable, History, Stall, WriterPulse};
 
 /// The file of the database, in the state folder.
 pub const DATABASE_FILE: &str = "history.db";

@@ -2,7 +2,8 @@
 //!
 //! What waits in the queue is written as one transaction, in the order in which it was submitted (group commit): a burst is
 //! one `fsync`. Nothing is acknowledged that is not durable. A failure that can pass is retried for ever; one that cannot
-//! ends the thread. Nothing is decided here about schedules.
+//! ends the thread. Nothing is decided here about schedules. Each piece of work is counted ([`WriterPulse`]), so that a thread
+//! that hangs can be told from one that has nothing to do.
 
 use std::{
     future::Future,
@@ -18,7 +19,10 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{
-    mpsc::{self, error::TryRecvError},
+    mpsc::{
+        self,
+        error::{TryRecvError, TrySendError},
+    },
     oneshot, watch,
 };
 
@@ -27,6 +31,8 @@ use crate::{
     clock::{Clock, rfc3339_millis},
     crash_point::crash_point,
     engine::{Change, change::Ahead},
+    pulse::Pulse,
+    words::EACH,
 };
 
 /// The pause before the first retry; it doubles up to [`RETRY_PAUSE_MAX`].
@@ -78,9 +84,40 @@ impl Future for Durable {
     }
 }
 
+/// Shows whether the thread goes on. Does not keep it from ending.
+#[derive(Debug, Clone)]
+pub struct WriterPulse {
+    sender: mpsc::WeakSender<Order>,
+    shared: Arc<Shared>,
+}
+
+impl WriterPulse {
+    /// Gives the thread something to count, if it has nothing else to do. `false`: it ends, or has ended.
+    #[must_use]
+    pub fn ask(&self) -> bool {
+        // Where the queue is full there is something to count.
+        self.sender
+            .upgrade()
+            .is_some_and(|sender| !matches!(sender.try_send(Order::Probe), Err(TrySendError::Closed(_))))
+    }
+
+    /// What the thread counts: orders taken, and tries to write while the disk is full.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.shared.pulse
+    }
+
+    /// Whether writing stands still and is being retried.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.shared.stall.borrow().is_some()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     stall: watch::Sender<Option<Stall>>,
+    pulse: Pulse,
     fatal: Mutex<Option<Arc<HistoryError>>>,
     closing: AtomicBool,
 }
@@ -90,6 +127,8 @@ enum Order {
     Apply(Batch),
     Prune(Retention, oneshot::Sender<Shareable<u64>>),
     Ahead(Asked),
+    /// Nothing: taking it is the sign of life.
+    Probe,
 }
 
 /// A question about the time after an instant, and where its answer goes.
@@ -170,10 +209,17 @@ impl History {
         self.shared.stall.borrow().clone()
     }
 
-    /// The same, for somebody who waits for a stall to begin or to end.
+    /// The same, for who wants to be told when writing comes to stand still, for another reason, and when it goes on.
     #[must_use]
-    pub fn watch_stall(&self) -> watch::Receiver<Option<Stall>> {
+    pub fn stalls(&self) -> watch::Receiver<Option<Stall>> {
         self.shared.stall.subscribe()
+    }
+
+    /// A look at the thread from outside.
+    #[must_use]
+    pub fn pulse(&self) -> WriterPulse {
+        let (closed, _) = mpsc::channel(1);
+        WriterPulse { sender: self.sender.as_ref().unwrap_or(&closed).downgrade(), shared: Arc::clone(&self.shared) }
     }
 
     /// Writes what is queued, closes the database in order, and waits for that. Writing that stands still is tried once
@@ -272,7 +318,9 @@ impl Writer {
                     self.queue.blocking_recv()?
                 }
             };
+            self.shared.pulse.beat();
             match order {
+                Order::Probe => {}
                 Order::Apply(batch) => {
                     changes += batch.changes.len();
                     group.push(batch);
@@ -307,6 +355,7 @@ impl Writer {
                 }
                 Err(error) if error.can_pass() && !closing => {
                     self.stalled(&error);
+                    self.shared.pulse.beat();
                     // `let_go` ends the pause early.
                     thread::park_timeout(pause);
                     pause = (pause * 2).min(RETRY_PAUSE_MAX);
@@ -319,29 +368,28 @@ impl Writer {
     fn stalled(&self, error: &HistoryError) {
         let reason = error.to_string();
         let hint = error.hint();
-        self.shared.stall.send_modify(|stall| {
+        self.shared.stall.send_if_modified(|stall| {
             if let Some(stall) = stall.as_mut() {
                 stall.tries = stall.tries.saturating_add(1);
                 // Said again only where it is something else.
-                if stall.reason != reason {
-                    tracing::error!(since = rfc3339_millis(stall.since), hint, "the history still stands still: {reason}");
+                let another = stall.reason != reason;
+                if another {
+                    tracing::error!(target: EACH, since = rfc3339_millis(stall.since), hint, "the history still stands still: {reason}");
                     stall.reason = reason;
                     stall.hint = hint;
                 }
-                return;
+                return another;
             }
-            tracing::error!(hint, "the history stands still, nothing is started until it goes on: {reason}");
+            tracing::error!(target: EACH, hint, "the history stands still, nothing is started until it goes on: {reason}");
             *stall = Some(Stall { since: self.clock.now(), reason, hint, tries: 1 });
+            true
         });
     }
 
     fn recovered(&self, changes: usize) {
-        if self.shared.stall.borrow().is_none() {
-            return;
-        }
         if let Some(stall) = self.shared.stall.send_replace(None) {
             let since = rfc3339_millis(stall.since);
-            tracing::warn!(since, changes, "the history goes on; what was waiting is written");
+            tracing::warn!(target: EACH, since, changes, "the history goes on; what was waiting is written");
         }
     }
 
@@ -363,6 +411,7 @@ impl Writer {
                 Order::Apply(batch) => drop(batch.done.send(Err(Arc::clone(error)))),
                 Order::Prune(_, done) => drop(done.send(Err(Arc::clone(error)))),
                 Order::Ahead((_, done)) => drop(done.send(Err(Arc::clone(error)))),
+                Order::Probe => {}
             }
         }
     }
@@ -371,6 +420,7 @@ impl Writer {
         let Some(mut pruning) = self.pruning.take() else {
             return;
         };
+        self.shared.pulse.beat();
         let answer = match self.store.prune(&pruning.retention, PRUNE_ROWS_MAX) {
             Ok(Pruned { occurrences, more }) => {
                 pruning.occurrences += u64::from(occurrences);

@@ -4,8 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     apply::{Outcome, StepResult},
-    plan::{Blocked, Plan, Step},
-    remarks::Remark,
+    plan::{Blocked, Plan, Remark, Step},
 };
 use crate::{ids::ServerScheduleId, skyvern::WriteErrorKind, words::words};
 

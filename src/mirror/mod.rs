@@ -5,7 +5,7 @@
 //! | `marker` | the mark of ownership in a description |
 //! | `content` | what a schedule at the server is like, and how two of them differ |
 //! | `observe` | looking at the server |
-//! | `plan` | what has to be done: a value; pure |
+//! | `plan`, `planner` | what has to be done: a value, and how it comes about; pure |
 //! | `remarks` | what the server would do differently from what the file says |
 //! | `apply` | carrying it out, against a `server`, with `records` of what is ours |
 //! | `status` | a plan, seen from the schedules |
@@ -23,6 +23,7 @@ mod json;
 mod marker;
 mod observe;
 mod plan;
+mod planner;
 mod records;
 mod remarks;
 mod server;
@@ -35,9 +36,9 @@ pub use import::{Imported, import};
 pub use json::End;
 pub use marker::Marker;
 pub use observe::{add_previews, observe};
-pub use plan::{Blocked, CopyState, Deed, Observed, Origin, Plan, PlanSettings, Step, plan};
+pub use plan::{Blocked, CopyState, Deed, Observed, Origin, Plan, PlanSettings, Remark, RemarkKind, Step};
+pub use planner::plan;
 pub use records::Records;
-pub use remarks::{Remark, RemarkKind};
 pub use server::Server;
 pub use status::{StateWord, Status, status};
 

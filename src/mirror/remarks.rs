@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::plan::{CopyState, Observed, Plan};
+use super::plan::{CopyState, Observed, Plan, Remark, RemarkKind};
 use crate::{
     clock::rfc3339,
     ids::ScheduleId,
@@ -13,49 +13,7 @@ use crate::{
         CatchUp, CronExpression, Fires, Fold, Gap, OnUnknown, Overlap, Schedule, server::server_differences,
         template::is_template_in,
     },
-    words::words,
 };
-
-words! {
-    /// What a remark is about.
-    RemarkKind {
-        /// How the server's scheduler works, where it is to fire.
-        Scheduler = "scheduler",
-        /// A policy or an option that the server's schedules do not have.
-        NotCarried = "not_carried",
-        /// The server evaluates the timetable differently.
-        Evaluation = "evaluation",
-        /// Its own preview differs from ours.
-        Preview = "preview",
-        /// A template that stands in the server's copy as it is.
-        Template = "template",
-        /// A copy whose schedule is gone from the file is kept.
-        Kept = "kept",
-        /// A schedule carries the marker of one of ours, and is not its copy.
-        Duplicate = "duplicate",
-        /// A schedule carries this installation's marker, and nothing here knows it.
-        Unclaimed = "unclaimed",
-    }
-}
-
-impl RemarkKind {
-    /// Whether somebody has to look after it.
-    #[must_use]
-    pub fn is_trouble(self) -> bool {
-        matches!(self, Self::Duplicate | Self::Unclaimed)
-    }
-}
-
-/// Something worth knowing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// What it is about.
-    pub kind: RemarkKind,
-    /// The schedule; `None`: all of them.
-    pub schedule: Option<ScheduleId>,
-    /// For people.
-    pub message: String,
-}
 
 /// How the server's own scheduler works, told once where it fires anything.
 const SCHEDULER: &str = "fires = \"server\": Skyvern's open-source scheduler looks once a minute, runs one scheduled run at a \

@@ -56,6 +56,7 @@ pub use world::{RunRecord, ServerSchedules};
 
 use crate::{
     clock::{Clock, SystemClock},
+    ids::WorkflowId,
     secret::Secret,
 };
 
@@ -132,6 +133,13 @@ impl Default for SandboxOptions {
 }
 
 /// A running look-alike, on a thread of its own. It ends when this is dropped.
+/// ```
+/// use skycron::sandbox::{Sandbox, SandboxOptions};
+///
+/// let sandbox = Sandbox::start(SandboxOptions { any_workflow: true, ..SandboxOptions::default() })?;
+/// assert!(sandbox.base_url().starts_with("http://127.0.0.1:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Sandbox {
     address: SocketAddr,
     key: Secret,
@@ -232,6 +240,11 @@ impl Sandbox {
     /// Adds a workflow, or replaces the one with its id. `false`: there are too many.
     pub fn put_workflow(&self, workflow: SandboxWorkflow) -> bool {
         self.world.lock().put_workflow(workflow)
+    }
+
+    /// Deletes a workflow, and with it its schedules. Its runs stay.
+    pub fn delete_workflow(&self, id: &WorkflowId) {
+        self.world.lock().delete_workflow(id.as_str());
     }
 }
 

@@ -121,6 +121,18 @@ pub fn render_all(
 ///
 /// # Errors
 /// It is not a template, or speaks of something that is not there.
+/// ```
+/// use skycron::{
+///     ids::OccurrenceKey,
+///     schedule::{CronExpression, Fold, Gap, Timetable, Zone, template::{Occasion, Secrets, render}},
+/// };
+///
+/// let timetable = Timetable::cron(CronExpression::parse("0 6 * * *")?, Zone::utc(), Gap::Shift, Fold::Auto)?;
+/// let key: OccurrenceKey = "main/orders@2026-11-02T06:00:00Z".parse()?;
+/// let text = "orders of {{ previous | date('%Y-%m-%d') }}";
+/// assert_eq!(render(text, &Occasion::of(&key, &timetable), &Secrets::new())?, "orders of 2026-11-01");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn render(text: &str, occasion: &Occasion, secrets: &Secrets) -> Result<String, TemplateError> {
     if is_template(text) { Renderer::new(occasion, secrets).text(text) } else { Ok(text.to_owned()) }
 }

@@ -18,6 +18,21 @@ use crate::clock::{parse_rfc3339, rfc3339};
 ///
 /// Occurrences are whole seconds, strictly increasing, from 1970 to 2199. What an answer is never depends on the instant
 /// that a search starts from.
+/// ```
+/// use skycron::{
+///     clock::{parse_rfc3339, rfc3339},
+///     schedule::{CronExpression, Fold, Gap, Timetable, Zone},
+/// };
+///
+/// let zone = Zone::bundled("America/New_York").ok_or("no such zone")?;
+/// let timetable = Timetable::cron(CronExpression::parse("30 2 * * *")?, zone, Gap::Shift, Fold::Auto)?;
+/// // On the night of 14 March 2027 the clocks jump from 2:00 to 3:00.
+/// let saturday = parse_rfc3339("2027-03-13T12:00:00Z").ok_or("no instant")?;
+/// let sunday = timetable.next_after(saturday).ok_or("never due")?;
+/// assert_eq!(timetable.zone().to_local(sunday).to_rfc3339(), "2027-03-14T03:30:00-04:00");
+/// assert_eq!(rfc3339(sunday), "2027-03-14T07:30:00Z");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timetable(Arc<Inner>);
 

@@ -177,7 +177,9 @@ impl Rig {
     pub(crate) fn trigger_when_up(&self, schedule: &str, daemon: &mut Daemon) -> Option<String> {
         wait_for("an answer of the daemon", 20, || match self.trigger(schedule) {
             Ok(Answer::Done { occurrences, .. }) => Some(occurrences.into_iter().next()),
-            Ok(answer @ (Answer::State { .. } | Answer::Mirrored { .. })) => panic!("the daemon answered another question: {answer:?}"),
+            Ok(answer @ (Answer::State { .. } | Answer::Mirrored { .. })) => {
+                panic!("the daemon answered another question: {answer:?}")
+            }
             Ok(Answer::Error { message }) => panic!("the daemon refused: {message}\n{}", self.log()),
             Err(_) => daemon.ended().map(|_| None),
         })

@@ -182,8 +182,6 @@ fn unknown_keys() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    check_option("fires = \"server\"", &["5:9 not_available `fires = \"server\"` is not available in this version"]);
-    check_settings("[mirror]\nenabled = true", &["1:2 not_available `mirror` is not available in this version"]);
     check_settings(
         "[http]\nlisten = \"127.0.0.1:8080\"",
         &["1:2 not_available `http` is not available in this version"],
@@ -602,6 +600,20 @@ fn a_key_file_that_others_can_read_is_a_warning() {
     ran.stdout_has("exposed_secret").stdout_has("chmod 600").stdout_has("1 schedule, 1 warning");
     mode(0o600);
     project.run(&["check"]).code(0).stdout_has("1 schedule, no problems");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_everybody_can_change_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let project = Project::with_file(&format!("{HEAD}cron_expression = \"0 9 * * *\"\n"));
+    let mode =
+        |mode| std::fs::set_permissions(project.path("schedules.toml"), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o646);
+    project.run(&["check"]).code(2).stdout_has("exposed_file").stdout_has("chmod o-w schedules.toml");
+    mode(0o664);
+    project.run(&["check"]).code(0);
 }
 
 #[test]

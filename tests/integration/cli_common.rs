@@ -40,7 +40,7 @@ fn wrong_arguments_are_code_2() {
         Project::new().run(args).code(2).stdout_is("").stderr_has(part);
     };
     check(&[], "Usage: skycron");
-    check(&["chek"], "a similar subcommand exists: 'check'");
+    check(&["chek"], "'check'");
     check(&["next", "--count", "many"], "invalid value 'many'");
     check(&["next", "--after", "tomorrow"], "give an instant with its offset");
     check(&["next", "--timezone", "UTC"], "--cron <EXPR>");

@@ -4,16 +4,23 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod daemon_rig;
+mod mirror_rig;
 mod support;
 
 mod calendar;
 mod cli_audit;
 mod cli_check;
+mod cli_check_mirror;
 mod cli_common;
 mod cli_doctor;
 mod cli_failures;
+mod cli_mirror;
+mod cli_mirror_faults;
 mod cli_next;
 mod cli_sandbox;
+mod daemon_log;
 mod daemon_reload;
+mod daemon_signals;
 mod example_file;
+mod schema;
 mod templates;

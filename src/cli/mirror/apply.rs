@@ -56,10 +56,14 @@ pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliEr
         if results.is_empty() {
             context.output.line("nothing to do")?;
         }
-        show::rest(&plan, &mut context.output)?;
+        show::trouble(&plan, &mut context.output)?;
     } else {
         for blocked in &plan.blocked {
             context.output.object(&blocked.to_json())?;
+        }
+        // Whatever makes the exit code 1 is said.
+        for remark in plan.remarks.iter().filter(|remark| remark.kind.is_trouble()) {
+            context.output.object(&remark.to_json())?;
         }
     }
     Ok(if exit == Exit::Done { show::exit_of(&plan) } else { exit })

@@ -27,19 +27,23 @@ pub(super) fn plan(plan: &Plan, output: &mut Output) -> Result<(), CliError> {
     for step in &plan.steps {
         step_lines(step, look, output)?;
     }
-    rest(plan, output)?;
+    rest(plan, true, output)?;
     output.line(summary(plan))
 }
 
-/// What is no step: what cannot be had, and remarks.
-pub(super) fn rest(plan: &Plan, output: &mut Output) -> Result<(), CliError> {
+/// What somebody has to look after: what cannot be had, and what carries our marker and is not ours.
+pub(super) fn trouble(plan: &Plan, output: &mut Output) -> Result<(), CliError> {
+    rest(plan, false, output)
+}
+
+fn rest(plan: &Plan, with_advice: bool, output: &mut Output) -> Result<(), CliError> {
     let look = output.data_look();
     for blocked in &plan.blocked {
         let word = look.paint(Tone::Bad, format_args!("{:<8}", "blocked"));
         output.line(format_args!("{word} {}: {}", blocked.schedule, blocked.reason))?;
         output.line(format_args!("         {}", look.paint(Tone::Dim, blocked.hint)))?;
     }
-    for remark in &plan.remarks {
+    for remark in plan.remarks.iter().filter(|remark| with_advice || remark.kind.is_trouble()) {
         let tone = if remark.kind.is_trouble() { Tone::Bad } else { Tone::Warn };
         let word = look.paint(tone, format_args!("{:<8}", "note"));
         match &remark.schedule {

@@ -30,6 +30,13 @@ use super::zone::CALENDAR;
 pub use error::{CronError, CronErrorKind};
 
 /// A cron expression, checked: when a clock on the wall shows a time of it.
+/// ```
+/// use skycron::schedule::CronExpression;
+///
+/// assert!(CronExpression::parse("0 9 * * MON-FRI").is_ok());
+/// let error = CronExpression::parse("0 22-2 * * *").expect_err("it runs backwards");
+/// assert_eq!(error.span, 2..6);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CronExpression {
     /// As it was written.
