@@ -49,7 +49,7 @@ shape! {
         api: Nested<RawApi>,
         /// How much of the past is kept.
         history: Nested<RawHistory>,
-        /// Whether all is well, for programs and for people. Off unless it says where to listen.
+        /// Where the status is served.
         http: Nested<RawHttp>,
         /// Where Skyvern tells that a run has ended. Off unless it says how Skyvern reaches this machine.
         webhook: Nested<RawWebhook>,

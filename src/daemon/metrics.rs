@@ -91,9 +91,12 @@ impl Metrics {
         match change {
             Change::Occurred(new) => self.occurrences[new.status as usize].inc_by(new.count.into()),
             Change::StatusChanged { status, .. } => self.occurrences[*status as usize].inc(),
-            // Only what the timetable asked for can be late.
-            Change::AttemptBegun { key, number: 1, at } if key.suffix.is_empty() => {
-                self.lateness.observe(seconds(*at - key.scheduled_for));
+            Change::AttemptBegun { key, number, at } => {
+                self.occurrences[Status::Launching as usize].inc();
+                // Only what the timetable asked for can be late.
+                if *number == 1 && key.suffix.is_empty() {
+                    self.lateness.observe(seconds(*at - key.scheduled_for));
+                }
             }
             Change::AttemptEnded { outcome, .. } => self.attempts[*outcome as usize].inc(),
             Change::Noted { kind: NoteKind::Reloaded, .. } => self.reloads[ReloadResult::Taken as usize].inc(),

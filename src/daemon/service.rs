@@ -18,7 +18,7 @@ use crate::{
         http::{Hooks, Http, Sources},
         metrics::Metrics,
         notify,
-        reload::{Alarming, Reloader},
+        reload::{Alarming, InForce, Reloader},
         signals::{Asks, SignalStream},
         standing,
         watchdog::Watchdog,
@@ -107,41 +107,14 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
         tokio::spawn(hand_over(requests, parts.inputs.clone()));
+        let boot = parts.boot(setup);
         let (targets, current_targets) = watch::channel(Arc::clone(&setup.targets));
         let alarms = Alarming { targets, secrets: setup.secrets.clone() };
         let reloader = Reloader::new(&setup.config, &setup.environment, alarms, parts.event_loop.standing());
-        let in_force = reloader.in_force();
-        let boot = parts.boot(setup, in_force.borrow().schedules.to_vec());
-        let metrics = Arc::new(Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?);
-        parts.event_loop.count(Arc::clone(&metrics));
-        let sources = Sources {
-            instance: setup.config.settings.instance.clone(),
-            state_dir: setup.state_dir.clone(),
-            clock: Arc::clone(&setup.clock),
-            inputs: parts.inputs.clone(),
-            in_force,
-            client: parts.client.clone(),
-            runtime: tokio::runtime::Handle::current(),
-            metrics,
-        };
-        let http = Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))?;
-        let hooks = match (&setup.config.settings.webhook, &parts.hints) {
-            (Some(webhook), Some(hints)) => {
-                let hooks = Hooks::start(webhook.listen, Arc::clone(hints), Arc::clone(&setup.clock));
-                Some(hooks.map_err(system("listening for webhooks"))?)
-            }
-            _ => None,
-        };
+        let http = look_in(setup, &mut parts, reloader.in_force())?;
+        let hooks = take_hooks(setup, &parts)?;
         let file = keep_current(setup, reloader, parts.inputs.clone())?;
-        let deliverer = Deliverer {
-            state_dir: setup.state_dir.clone(),
-            history: Arc::clone(&parts.history),
-            clock: Arc::clone(&setup.clock),
-            instance: setup.config.settings.instance.clone(),
-            targets: current_targets,
-            bell: Arc::clone(&parts.bell),
-        };
-        let delivering = tokio::spawn(deliverer.serve());
+        let delivering = tokio::spawn(deliverer(setup, &parts, current_targets).serve());
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
@@ -168,7 +141,7 @@ pub fn do_alone(setup: &Setup, request: Request, wait: bool) -> Result<Vec<Occur
         let mut parts = Parts::assemble(setup, false)?;
         let signals = SignalStream::listen().map_err(system("taking over the signals"))?;
         tokio::spawn(heed(signals, parts.inputs.clone(), None));
-        let boot = parts.boot(setup, setup.config.schedules.clone());
+        let boot = parts.boot(setup);
         let mut done = Ok(Vec::new());
         let result = async {
             match parts.event_loop.boot_and_ask(boot, request).await? {
@@ -283,11 +256,11 @@ impl Parts {
     }
 
     /// The first event.
-    fn boot(&mut self, setup: &Setup, schedules: Vec<Arc<Schedule>>) -> Event {
+    fn boot(&mut self, setup: &Setup) -> Event {
         let memory = std::mem::take(&mut self.memory);
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
-        Event::Boot { schedules, memory, former, ahead }
+        Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
     fn watchdog(&self) -> Watchdog {
@@ -357,6 +330,25 @@ async fn tell_ready(booted: oneshot::Receiver<()>, watchdog: Watchdog) {
     }
 }
 
+/// Takes in webhooks, where the file asks for them.
+fn take_hooks(setup: &Setup, parts: &Parts) -> Result<Option<Hooks>, DaemonError> {
+    let (Some(webhook), Some(hints)) = (&setup.config.settings.webhook, &parts.hints) else { return Ok(None) };
+    let hooks = Hooks::start(webhook.listen, Arc::clone(hints), Arc::clone(&setup.clock));
+    hooks.map(Some).map_err(system("listening for webhooks"))
+}
+
+/// What sends alarms.
+fn deliverer(setup: &Setup, parts: &Parts, targets: watch::Receiver<Arc<Targets>>) -> Deliverer {
+    Deliverer {
+        state_dir: setup.state_dir.clone(),
+        history: Arc::clone(&parts.history),
+        clock: Arc::clone(&setup.clock),
+        instance: setup.config.settings.instance.clone(),
+        targets,
+        bell: Arc::clone(&parts.bell),
+    }
+}
+
 /// Hands the control socket's requests to the loop.
 async fn hand_over(mut requests: mpsc::Receiver<Asked>, inputs: mpsc::Sender<Input>) {
     while let Some(asked) = requests.recv().await {
@@ -395,6 +387,24 @@ fn keep_current(
     }
     tokio::spawn(reloader.serve(asked, inputs));
     Ok(file)
+}
+
+/// Lets others look in, where the file says so.
+fn look_in(setup: &Setup, parts: &mut Parts, in_force: watch::Receiver<InForce>) -> Result<Option<Http>, DaemonError> {
+    let metrics = Metrics::new().map_err(|error| system("making the metrics")(io::Error::other(error)))?;
+    let metrics = Arc::new(metrics);
+    parts.event_loop.count(Arc::clone(&metrics));
+    let sources = Sources {
+        instance: setup.config.settings.instance.clone(),
+        state_dir: setup.state_dir.clone(),
+        clock: Arc::clone(&setup.clock),
+        inputs: parts.inputs.clone(),
+        in_force,
+        client: parts.client.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        metrics,
+    };
+    Http::start(&setup.config.settings.http, sources).map_err(system("starting the HTTP side"))
 }
 
 /// Removes what is older than the file says, now and then.

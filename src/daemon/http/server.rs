@@ -227,30 +227,4 @@ fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_server_are_heeded() {
-        let hosts = Hosts::Named(["status.example.com".to_owned()].into());
-        let check = |authority: &str, expected: bool| assert_eq!(hosts.allow(authority), expected, "{authority:?}");
-        check("127.0.0.1:8765", true);
-        check("127.0.0.1", true);
-        check("[::1]:8765", true);
-        check("[::1]", true);
-        check("192.0.2.7:80", true);
-        check("localhost:8765", true);
-        check("LOCALHOST.", true);
-        check("skycron.localhost", true);
-        check("status.example.com", true);
-        check("Status.Example.com:443", true);
-        check("example.com", false);
-        check("evil.example:8765", false);
-        check("127.0.0.1.evil.example", false);
-        check("localhost.evil.example", false);
-        check("", false);
-        check(":8765", false);
-        check("status.example.com:x", false);
-        assert!(Hosts::Any.allow("evil.example"));
-    }
-}
+mod tests;

@@ -49,7 +49,8 @@ fn relative(delta: TimeDelta) -> String {
     let seconds = delta.num_seconds();
     let left = seconds.unsigned_abs();
     let text = match left {
-        0..60 => format!("{left} s"),
+        0 => return "now".to_owned(),
+        1..60 => format!("{left} s"),
         60..5400 => format!("{} min", (left + 30) / 60),
         5400..129_600 => format!("{} h", (left + 1800) / 3600),
         _ => format!("{} days", (left + 43_200) / 86_400),
@@ -163,7 +164,7 @@ mod tests {
             let moment = Moment::new(parse_rfc3339(at).unwrap(), now);
             assert_eq!((moment.relative.as_str(), moment.clock.as_str()), (relative, clock));
         };
-        check("2026-11-22T12:00:00Z", "in 0 s", "12:00:00");
+        check("2026-11-22T12:00:00Z", "now", "12:00:00");
         check("2026-11-22T12:04:10Z", "in 4 min", "12:04:10");
         check("2026-11-22T09:00:00Z", "3 h ago", "09:00:00");
         check("2026-11-21T09:00:00Z", "27 h ago", "Sat 21 Nov 09:00");
