@@ -158,7 +158,6 @@ impl Reloader {
             Err(problems) => {
                 let text = refused(&self.path, &problems);
                 self.set_refused(Some(text.clone()));
-                self.in_force.send_modify(|in_force| in_force.refused = Some(text.clone()));
                 vec![event(Event::ReloadRefused { text })]
             }
         }

@@ -158,6 +158,20 @@ fn channels() {
 }
 
 #[test]
+fn webhooks() {
+    check_settings("[webhook]\npublic_url = \"https://hooks.example.com/skycron\"", &[]);
+    check_settings("[webhook]\nlisten = \"127.0.0.1:0\"", &["1:2 missing_key [webhook] has no public_url"]);
+    check_settings(
+        "[webhook]\npublic_url = \"http://hooks.example.com\"\nlisten = \"localhost\"",
+        &["2:14 bad_value plain http would show what runs put out", "3:10 bad_value `listen` is not an address: \"localhost\""],
+    );
+    check_settings(
+        "[webhook]\npublic_url = \"http://hooks.example.com:8766\"\nlisten = \"0.0.0.0:8766\"\nallow_plain_http = true",
+        &[],
+    );
+}
+
+#[test]
 fn an_address_is_never_shown() {
     let file = "[notify.ops]\nwebhook = \"https://ops.example/h00k-9f3a\"\nheaders = { A = \"t0ken-77\" }\ncolour = 1\n\
                 [notify.hc]\nping = \"ftp://hc.example/p1ng-77\"\n";
@@ -182,14 +196,7 @@ fn unknown_keys() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    check_settings(
-        "[http]\nlisten = \"127.0.0.1:8080\"",
-        &["1:2 not_available `http` is not available in this version"],
-    );
-    check_settings(
-        "[webhook]\npublic_url = \"https://example.com\"",
-        &["1:2 not_available `webhook` is not available in this version"],
-    );
+    check_settings("[log]\nlevel = \"info\"", &["1:2 not_available `log` is not available in this version"]);
 }
 
 #[test]
