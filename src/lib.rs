@@ -28,6 +28,7 @@
 //! | [`history`] alone knows SQL, [`skyvern`] status codes, [`cli`] alone prints | module boundaries | `tests/tidy.rs` |
 //! | The engine is owned by one loop: no lock in the core. SQLite has a thread of its own and a bounded queue | `&mut self` everywhere in [`engine`] | `tests/tidy.rs` |
 //! | A time to sleep is never trusted: wake by the wall clock, read the clock again, then decide | `daemon::timer`: a `CLOCK_REALTIME` timer that is cancelled when the clock is set | `tests/crash` (the clock is set), `tests/simulation` |
+//! | A daemon that hangs is ended and started again | the loop and the thread that writes count what they do ([`pulse`]); systemd's watchdog is fed only while both go on | `tests/systemd`: each of the two is made to hang |
 //! | A secret is in no file, log, error or row | [`secret::Secret`] cannot be shown or serialised; the text of the file is blanked out where it may hold one | the tests of [`config`]; `cargo clippy` sees a missing `Display` |
 //! | A file with an error changes nothing | [`config::Config`] exists only without errors; `daemon::reload` swaps whole ones | `tests/integration`, module `daemon_reload` |
 //! | Parser, schema, example and reference agree on every key | one declaration of each, in the `shape!` macro of [`config`] | `tests/integration`, module `schema`; `tests/handbook` |

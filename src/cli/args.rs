@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, completions, demo, doctor, exit, history, log::LogFormat, man, mirror, next, notify, pause,
-    run, sandbox, schema, show, trigger,
+    audit, backfill, check, completions, demo, doctor, exit, history, init, log::LogFormat, man, mirror, next, notify,
+    pause, run, sandbox, schema, show, status, trigger, why, workflows,
 };
 
 const ABOUT: &str =
@@ -89,16 +89,24 @@ pub enum Format {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a file to begin with, made from the workflows of the key's organisation
+    Init(init::InitArgs),
     /// Run the daemon, in the foreground: start what is due, follow it, write everything down
     Run(run::RunArgs),
     /// Read the file and list every problem in it; touches nothing
     Check(check::CheckArgs),
+    /// List the workflows of the key's organisation, and their parameters
+    Workflows(workflows::WorkflowsArgs),
     /// Show when schedules, or an expression, are due next
     Next(next::NextArgs),
+    /// Show on one screen how it stands: daemon, file, API, what runs, what is next, what failed
+    Status(status::StatusArgs),
     /// Show what happened
     History(history::HistoryArgs),
     /// Show everything about one occurrence or run
     Show(show::ShowArgs),
+    /// Tell why a schedule did or did not run at an instant, and what to do
+    Why(why::WhyArgs),
     /// Start a schedule's workflow now; it is recorded as manual
     Trigger(trigger::TriggerArgs),
     /// Start occurrences of the past, once each

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{
-    args::Format, context::Context, error::CliError, exit::Exit, instant::InstantArg, output::Tone, run::history_error,
+    args::Format, context::Context, error::CliError, exit::Exit, instant::InstantArg, output::Tone, progress::Progress,
+    run::history_error,
 };
 use crate::{
     clock::{Clock, rfc3339},
@@ -59,19 +60,32 @@ pub fn run(args: &AuditArgs, context: &mut Context) -> Result<Exit, CliError> {
         let at = at.map_or_else(String::new, |at| format!(" {}", rfc3339(at)));
         context.output.line(format_args!("{word} {schedule}{at}: {detail}"))
     };
-    for row in reader.schedules().map_err(history_error)? {
+    let known = reader.schedules().map_err(history_error)?;
+    let mut progress = Some(Progress::of(known.len() as u64, "schedules computed", &context.output));
+    for row in known {
         schedules += 1;
         let id = row.id.to_string();
         let (segments, unreadable) = segments(&reader, &row, begin, &zones).map_err(history_error)?;
+        if !unreadable.is_empty() {
+            progress = None;
+        }
         for detail in unreadable {
             tell(context, &id, "unreadable", None, &detail)?;
         }
         let found = audit(&segments, &reader.ledger(&row.id, begin).map_err(history_error)?);
         due += found.due;
+        // A bar and findings would be drawn over one another: the findings are their own progress.
+        if !found.findings.is_empty() {
+            progress = None;
+        }
         for finding in &found.findings {
             tell(context, &id, finding.word(), Some(finding.at()), &finding.detail())?;
         }
+        if let Some(progress) = &mut progress {
+            progress.step(&mut context.output);
+        }
     }
+    drop(progress);
     for (run_id, occurrences) in reader.runs_of_several().map_err(history_error)? {
         let detail = format!("run {run_id} is told to be that of {}", occurrences.join(" and "));
         let schedule = occurrences
@@ -93,7 +107,7 @@ pub fn run(args: &AuditArgs, context: &mut Context) -> Result<Exit, CliError> {
 }
 
 /// The rules that the file asks for, where there is a file; else the newer of the two sources.
-fn zones(context: &Context) -> Arc<ZoneSource> {
+pub(super) fn zones(context: &Context) -> Arc<ZoneSource> {
     let config = context.config_path().ok().and_then(|path| Config::load(&path, &context.environment).ok());
     config.map_or_else(
         || Arc::new(ZoneSource::newer(context.environment.path("TZDIR").as_deref())),

@@ -1,5 +1,6 @@
 //! `skycron backfill`: occurrences of the past, once each.
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{
@@ -10,6 +11,8 @@ use super::{
     history::show_rows,
     instant::InstantArg,
     log,
+    output::Output,
+    progress::Watched,
     request::{ask, schedule_id},
     run::{history_error, load},
     trigger::exit_of,
@@ -17,8 +20,9 @@ use super::{
 use crate::{
     clock::{Clock, rfc3339},
     daemon::control::Request,
-    engine::BACKFILL_RUNS_MAX,
-    history::Reader,
+    engine::{BACKFILL_RUNS_MAX, Trigger},
+    history::{HistoryFilter, HistoryRow, Reader},
+    ids::ScheduleId,
 };
 
 const AFTER_HELP: &str = "\
@@ -86,7 +90,9 @@ pub fn run(args: &BackfillArgs, context: &mut Context) -> Result<Exit, CliError>
         }
         return Ok(Exit::Done);
     }
+    let progress = watched(&id, (after, to), count, context)?;
     let keys = ask(context, config, Request::Backfill { schedule: id.to_string(), from, to }, true)?;
+    drop(progress);
     let reader = Reader::open(&context.state_dir()?).map_err(history_error)?;
     let mut rows = Vec::new();
     for key in &keys {
@@ -95,4 +101,31 @@ pub fn run(args: &BackfillArgs, context: &mut Context) -> Result<Exit, CliError>
     show_rows(&rows, &mut context.output)?;
     let worst = rows.iter().map(exit_of).max_by_key(|exit| exit.code());
     Ok(worst.unwrap_or(Exit::Done))
+}
+
+/// How many of them are over, while they are started one after the other.
+fn watched(
+    id: &ScheduleId,
+    (after, to): (DateTime<Utc>, DateTime<Utc>),
+    count: u64,
+    context: &Context,
+) -> Result<Watched, CliError> {
+    let state_dir = context.state_dir()?;
+    let filter = HistoryFilter {
+        schedules: vec![id.clone()],
+        since: Some(after),
+        until: Some(to),
+        limit: u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(2),
+        ..HistoryFilter::default()
+    };
+    let begun = context.clock.now();
+    let done = move || {
+        let rows = Reader::open(&state_dir).ok()?.history(&filter).ok()?;
+        // Those of this backfill: earlier ones were over before it began.
+        let is_new = |row: &&HistoryRow| row.finished_at.is_none_or(|at| at >= begun);
+        let is_over = |row: &&HistoryRow| row.trigger == Trigger::Backfill && !row.status.is_open();
+        Some(rows.iter().filter(is_over).filter(is_new).count() as u64)
+    };
+    let output = Output::of_process(context.output.format(), &context.environment);
+    Ok(Watched::start(count, "occurrences over", output, done))
 }

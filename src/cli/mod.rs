@@ -9,6 +9,7 @@ use clap::Parser;
 
 use crate::{clock::SystemClock, config::Environment};
 
+pub mod access;
 pub mod args;
 pub mod context;
 pub mod error;
@@ -17,14 +18,19 @@ pub mod instant;
 pub mod log;
 pub mod output;
 pub mod problems;
+pub mod progress;
+
+pub mod init;
 
 pub mod run;
 
 pub mod check;
 pub mod next;
+pub mod workflows;
 
 pub mod history;
 pub mod show;
+pub mod why;
 
 mod request;
 pub mod trigger;
@@ -37,6 +43,7 @@ pub mod mirror;
 pub mod audit;
 pub mod doctor;
 pub mod notify;
+pub mod status;
 
 pub mod demo;
 pub mod sandbox;
@@ -67,16 +74,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let context = &mut context;
     let result = match cli.command {
         Command::Run(args) => run::run(&args, context),
+        Command::Init(args) => init::run(&args, context),
         Command::Check(args) => check::run(&args, context),
+        Command::Workflows(args) => workflows::run(&args, context),
         Command::Next(args) => next::run(&args, context),
         Command::History(args) => history::run(&args, context),
         Command::Show(args) => show::run(&args, context),
+        Command::Why(args) => why::run(&args, context),
         Command::Trigger(args) => trigger::run(&args, context),
         Command::Backfill(args) => backfill::run(&args, context),
         Command::Pause(args) => pause::pause(&args, context),
         Command::Resume(args) => pause::resume(&args, context),
         Command::Mirror(args) => mirror::run(&args, context),
         Command::Audit(args) => audit::run(&args, context),
+        Command::Status(args) => status::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Notify(args) => notify::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),

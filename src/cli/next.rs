@@ -28,6 +28,9 @@ const COUNT: usize = 10;
 /// How many are shown at most where `--until` is the bound.
 const COUNT_MAX: usize = 100_000;
 
+/// So many schedules are told in words; `check` tells more of them.
+const IN_WORDS_MAX: usize = 5;
+
 const AFTER_HELP: &str = "\
 An INSTANT is 2026-11-02T09:00:00-05:00, 2026-11-02 (midnight UTC), now, -7d or +2h. --until alone shows all until
 then, up to 100,000. Occurrences are shown at their own instant; jitter, which starts them a little later, is not.
@@ -88,10 +91,26 @@ pub fn run(args: &NextArgs, context: &mut Context) -> Result<Exit, CliError> {
         }
     };
     let count = args.count.unwrap_or(if until.is_some() { COUNT_MAX } else { COUNT });
-    let occurrences = Merged::new(&timetables, after).take_while(|(at, _)| until.is_none_or(|until| *at <= until));
-    let occurrences: Vec<_> = occurrences.take(count).collect();
+    let occurrences = Merged::new(&timetables, after).take_while(|(at, ..)| until.is_none_or(|until| *at <= until));
+    let occurrences: Vec<_> = occurrences.take(count).map(|(at, named, _)| (at, named)).collect();
+    if context.output.format() == Format::Text {
+        in_words(&timetables, &mut context.output)?;
+    }
     show(&occurrences, now, &mut context.output)?;
     Ok(Exit::Done)
+}
+
+/// When each of a few timetables is due, in words.
+fn in_words(timetables: &[Named], output: &mut Output) -> Result<(), CliError> {
+    if timetables.len() > IN_WORDS_MAX {
+        return Ok(());
+    }
+    for Named { schedule, timetable } in timetables {
+        let Some(words) = timetable.in_words() else { continue };
+        let name = schedule.as_ref().map_or_else(String::new, |schedule| format!("{schedule}: "));
+        output.line(format_args!("{name}{words} ({})", timetable.cadence_text()))?;
+    }
+    Ok(())
 }
 
 fn expression_timetable(expression: &str, zone: &str, context: &mut Context) -> Result<Named, CliError> {
@@ -118,6 +137,15 @@ fn file_timetables(config: &Config, names: &[String], output: &mut Output) -> Re
     }
     let named = |s: &Schedule| Named { schedule: Some(s.id.to_string()), timetable: s.timetable.clone() };
     Ok(enabled.into_iter().map(named).collect())
+}
+
+/// The next occurrences of the enabled schedules of a file, in the order of time.
+pub(super) fn upcoming(config: &Config, after: DateTime<Utc>, count: usize) -> Vec<(DateTime<Utc>, &Schedule)> {
+    let enabled: Vec<&Schedule> =
+        config.schedules.iter().map(AsRef::as_ref).filter(|schedule: &&Schedule| schedule.enabled).collect();
+    let named: Vec<Named> =
+        enabled.iter().map(|schedule| Named { schedule: None, timetable: schedule.timetable.clone() }).collect();
+    Merged::new(&named, after).take(count).filter_map(|(at, _, index)| Some((at, *enabled.get(index)?))).collect()
 }
 
 /// The schedule of this name, or an error with the one that was probably meant.
@@ -148,7 +176,7 @@ impl<'a> Merged<'a> {
 }
 
 impl<'a> Iterator for Merged<'a> {
-    type Item = (DateTime<Utc>, &'a Named);
+    type Item = (DateTime<Utc>, &'a Named, usize);
 
     fn next(&mut self) -> Option<Self::Item> {
         let Reverse((at, index)) = self.heads.pop()?;
@@ -156,7 +184,7 @@ impl<'a> Iterator for Merged<'a> {
         if let Some(next) = named.timetable.next_after(at) {
             self.heads.push(Reverse((next, index)));
         }
-        Some((at, named))
+        Some((at, named, index))
     }
 }
 

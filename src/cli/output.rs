@@ -1,7 +1,8 @@
 //! Everything that is printed: data to standard output (text, or JSON with one object a line), talk to standard error.
 //!
 //! Colours follow each stream's terminal and `NO_COLOR`; width follows the terminal and `COLUMNS`. What is said is the
-//! commands' business.
+//! commands' business. That it cannot command a terminal is seen to here, for every line: texts come from the API, from the
+//! file and from web pages that a workflow visited.
 
 use std::{
     error::Error,
@@ -138,7 +139,23 @@ impl Output {
     /// # Errors
     /// Standard output cannot be written; a reader that has gone is marked as such.
     pub fn line(&mut self, text: impl Display) -> Result<(), CliError> {
+        let text = harmless(text.to_string(), self.data_look.colors);
         writeln!(self.data, "{text}").map_err(CliError::writing)
+    }
+
+    /// Begins a new picture over the one before: where data goes to a terminal, its screen is cleared; else a line is left
+    /// empty between the two.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; a reader that has gone is marked as such.
+    pub fn new_picture(&mut self, is_first: bool) -> Result<(), CliError> {
+        let text = match (self.data_look.terminal, is_first) {
+            // To the upper left corner, and everything below it away; nothing that scrolled off is touched.
+            (true, _) => "\u{1b}[H\u{1b}[2J",
+            (false, true) => "",
+            (false, false) => "\n",
+        };
+        write!(self.data, "{text}").map_err(CliError::writing)
     }
 
     /// One object of data, as a line of JSON.
@@ -147,7 +164,7 @@ impl Output {
     /// Standard output cannot be written; a reader that has gone is marked as such.
     pub fn object(&mut self, object: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string(object).map_err(|error| CliError::writing(error.into()))?;
-        self.line(text)
+        writeln!(self.data, "{}", harmless_json(&text)).map_err(CliError::writing)
     }
 
     /// A table of data, as text: aligned columns without lines. Where there is no terminal nothing is wrapped.
@@ -188,6 +205,7 @@ impl Output {
 
     /// A line of talk. That standard error cannot be written is nobody's business.
     pub fn note(&mut self, text: impl Display) {
+        let text = harmless(text.to_string(), self.talk_look.colors);
         let _ = writeln!(self.talk, "{text}");
     }
 
@@ -199,7 +217,8 @@ impl Output {
         let causes = causes(error);
         if self.format == Format::Json {
             let object = json!({ "severity": "error", "message": error.message, "causes": causes, "hint": error.hint });
-            return self.note(object);
+            let _ = writeln!(self.talk, "{}", harmless_json(&object.to_string()));
+            return;
         }
         let label = self.talk_look.paint(Tone::Bad, "error");
         self.note(format_args!("{label}: {}", error.message));
@@ -214,6 +233,62 @@ impl Output {
     }
 }
 
+/// What stands where a character was that a terminal would obey.
+const INSTEAD: char = '\u{fffd}';
+/// The longest sequence for a colour: `ESC [ 1 ; 4 ; 38 ; 2 ; 255 ; 255 ; 255 m` and some.
+const COLOR_BYTES_MAX: usize = 32;
+
+/// Whether a terminal may do something other than show this character: control characters of both kinds, and those that turn
+/// the direction of the text around, by which a line can be made to read as another.
+fn commands_terminal(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text without what commands a terminal. Line breaks and tabs stay, and where colours are wanted, so do they: the worst
+/// that a foreign text can do is to be red.
+fn harmless(text: String, colors: bool) -> String {
+    if !text.chars().any(|c| commands_terminal(c) && c != '\n') {
+        return text;
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(c) = rest.chars().next() {
+        let length = match color_length(rest) {
+            Some(length) if colors => {
+                clean.push_str(&rest[..length]);
+                length
+            }
+            _ => {
+                clean.push(if commands_terminal(c) && !matches!(c, '\n' | '\t') { INSTEAD } else { c });
+                c.len_utf8()
+            }
+        };
+        rest = &rest[length..];
+    }
+    clean
+}
+
+/// The length of the sequence for a colour or weight with which the text begins. Hidden text (8) is none.
+fn color_length(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix("\u{1b}[")?;
+    let end = inner.find(|c: char| !c.is_ascii_digit() && c != ';').filter(|end| *end <= COLOR_BYTES_MAX)?;
+    let shows = !inner[..end].split(';').any(|number| number == "8" || number == "08");
+    (inner[end..].starts_with('m') && shows).then_some(end + 3)
+}
+
+/// The same for JSON, in which such a character can only be inside a text, and can be written by its number.
+fn harmless_json(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut clean, c| {
+        if commands_terminal(c) {
+            clean.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            clean.push(c);
+        }
+        clean
+    })
+}
+
 fn causes(error: &CliError) -> Vec<String> {
     let first = error.source.as_deref().map(|source| source as &dyn Error);
     std::iter::successors(first, |error: &&dyn Error| (*error).source()).map(ToString::to_string).collect()
@@ -225,6 +300,28 @@ mod tests {
 
     fn look(pairs: &[(&str, &str)], terminal: bool) -> Look {
         Look::of(&Environment::from_pairs(pairs.iter().copied()), terminal, None)
+    }
+
+    #[test]
+    fn no_text_commands_the_terminal() {
+        let check = |text: &str, colors: bool, expected: &str| {
+            assert_eq!(harmless(text.to_owned(), colors), expected, "{text:?} {colors}");
+        };
+        check("plain, ünïcode 漢字 🙂", true, "plain, ünïcode 漢字 🙂");
+        check("two\nlines\tand a tab", false, "two\nlines\tand a tab");
+        check("\u{1b}[31mred\u{1b}[0m", true, "\u{1b}[31mred\u{1b}[0m");
+        check("\u{1b}[31mred", false, "\u{fffd}[31mred");
+        check("\u{1b}[38;2;1;2;3;1mred", true, "\u{1b}[38;2;1;2;3;1mred");
+        check("\u{1b}[8mhidden", true, "\u{fffd}[8mhidden");
+        check("\u{1b}[2Jcleared", true, "\u{fffd}[2Jcleared");
+        check("\u{1b}]0;title\u{7}", true, "\u{fffd}]0;title\u{fffd}");
+        check("\u{9b}2J", true, "\u{fffd}2J");
+        check("good\rbad", true, "good\u{fffd}bad");
+        check("a\u{202e}b", true, "a\u{fffd}b");
+        check("\u{1b}[", true, "\u{fffd}[");
+        check("\u{1b}[1", true, "\u{fffd}[1");
+        let json = |value: &str| harmless_json(&json!({ "a": value }).to_string());
+        assert_eq!(json("\u{1b}[2J\u{9b}2J\u{202e}ü\n"), r#"{"a":"\u001b[2J\u009b2J\u202eü\n"}"#);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     exit::Exit,
     log,
     output::Tone,
+    progress::Progress,
     request::{ask, schedule_id, wait_for},
     run::load,
 };
@@ -52,14 +53,21 @@ pub fn run(args: &TriggerArgs, context: &mut Context) -> Result<Exit, CliError> 
     let parameters = parameters(&args.parameters)?;
     let config = load(context)?;
     let schedule = schedule_id(&config, &args.schedule)?.to_string();
+    let progress =
+        args.wait.then(|| Progress::waiting(&format!("{schedule}: waiting for the end of its run"), &context.output));
     let keys = ask(context, config, Request::Trigger { schedule, parameters }, args.wait)?;
     let key = keys.first().ok_or_else(|| CliError::new(Exit::Bad, "no occurrence came of it"))?;
     let row = wait_for(&context.state_dir()?, key, args.wait)?;
+    drop(progress);
     show(&row, context)?;
     Ok(exit_of(&row))
 }
 
-fn parameters(given: &[String]) -> Result<Map<String, Value>, CliError> {
+/// Parameters as they are typed: a value that reads as JSON is taken as such, any other as text.
+///
+/// # Errors
+/// One is not `KEY=VALUE`.
+pub(super) fn parameters(given: &[String]) -> Result<Map<String, Value>, CliError> {
     given
         .iter()
         .map(|pair| {

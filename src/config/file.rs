@@ -49,7 +49,7 @@ shape! {
         api: Nested<RawApi>,
         /// How much of the past is kept.
         history: Nested<RawHistory>,
-        /// Where the status is served.
+        /// Whether all is well, for programs and for people.
         http: Nested<RawHttp>,
         /// Where Skyvern tells that a run has ended. Off unless it says how Skyvern reaches this machine.
         webhook: Nested<RawWebhook>,

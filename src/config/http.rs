@@ -15,12 +15,12 @@ const HOSTS_MAX: usize = 100;
 shape! {
     /// `[http]` as it is written.
     RawHttp as "http" {
-        /// Where the page, health and metrics are served: an IP address and a port, as in "127.0.0.1:8765".
+        /// The address and the port on which the status is served, as in `127.0.0.1:8765`.
         listen: OrNone<String> = "none",
-        /// An address that other machines reach is allowed. Nobody is asked for a password.
+        /// Listen on an address that other machines reach: whoever reaches it reads names, outputs and failures of runs.
         allow_remote: bool = false,
-        /// Names by which the server may be asked for, beside addresses and `localhost`: those of a proxy before it.
-        hosts: Texts = [],
+        /// Names by which the server may be asked for, besides its address.
+        hosts: Texts,
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::parse_rfc3339,
-    schedule::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, template::is_template},
+    schedule::{CatchUp, Failover, Fires, Fold, Gap, OnUnknown, Overlap, template::is_template},
 };
 
 /// The longest duration that the file may name: ten years. Longer ones are slips, and would overflow dates.
@@ -207,6 +207,7 @@ macro_rules! words_from_toml {
 
 words_from_toml! {
     Fires: "\"local\" or \"server\"",
+    Failover: "\"none\" or \"local\"",
     Overlap: "\"skip\", \"buffer_one\", \"cancel_running\" or \"allow\"",
     CatchUp: "\"latest\", \"all\" or \"none\"",
     OnUnknown: "\"hold\" or \"retry\"",

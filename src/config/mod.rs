@@ -8,6 +8,7 @@
 //! does not read the API key unless it is asked ([`ApiKeySource::resolve`]).
 
 pub mod environment;
+pub mod places;
 pub mod problem;
 pub mod settings;
 pub mod zones;
@@ -49,6 +50,7 @@ use std::{
 
 pub use environment::Environment;
 pub use keys::{Key, Table, tables};
+pub use places::Places;
 pub use problem::{Code, Place, Problem, Problems, Severity};
 pub use schema::schema;
 pub use settings::{

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     engine::RunStatus,
     ids::ChannelName,
-    schedule::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry},
+    schedule::{CatchUp, Failover, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry},
 };
 
 shape! {
@@ -20,6 +20,10 @@ shape! {
     RawPolicies as "policies" {
         /// Who starts the runs.
         fires: Fires = "local",
+        /// With `fires = "server"`: how long after its instant the server's run is waited for.
+        server_grace: Duration ["1m", "1day"] = "5m",
+        /// With `fires = "server"`: what happens when the server did not start an occurrence in that time.
+        failover: Failover = "none",
         /// Due while a run of the schedule is still going.
         overlap: Overlap = "skip",
         /// Occurrences that passed while nothing could fire: the machine was off, the API was down.
@@ -75,6 +79,9 @@ pub(super) struct PolicySet {
 /// All in seconds. A start that is on time is still some milliseconds late, and a server may be away for a minute: a
 /// shorter window would make occurrences `missed` that are as good as on time.
 const CATCH_UP_WINDOW_MIN: u64 = 60;
+/// The server looks once a minute for what is due, and its clock may differ.
+const SERVER_GRACE_MIN: u64 = 60;
+const SERVER_GRACE_MAX: u64 = 24 * 3600;
 const JITTER_MAX: u64 = 24 * 3600;
 const RUN_TIMEOUT_MIN: u64 = 1;
 /// A start that is on time is still some milliseconds late, and one try later a second or two.
@@ -100,6 +107,13 @@ pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_
     };
     let policies = Policies {
         fires: value(raw.fires, base_policies.fires),
+        server_grace: duration(
+            raw.server_grace,
+            base_policies.server_grace,
+            seconds(SERVER_GRACE_MIN, SERVER_GRACE_MAX),
+            reading,
+        ),
+        failover: value(raw.failover, base_policies.failover),
         overlap: value(raw.overlap, base_policies.overlap),
         catch_up: value(raw.catch_up, base_policies.catch_up),
         catch_up_window: duration(

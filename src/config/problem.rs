@@ -59,6 +59,18 @@ words! {
         ExposedFile = "exposed_file",
         /// A timetable that may not do what its writer expects.
         Surprise = "surprise",
+        /// The server has no such workflow, or it was deleted.
+        NoWorkflow = "no_workflow",
+        /// A parameter that the workflow does not declare.
+        UndeclaredParameter = "undeclared_parameter",
+        /// A parameter that the workflow requires is not there.
+        MissingParameter = "missing_parameter",
+        /// A parameter of another type than the workflow takes.
+        WrongParameter = "wrong_parameter",
+        /// The server has no such browser session or profile, or the session is over.
+        NoBrowser = "no_browser",
+        /// The server's clock and this machine's differ.
+        ClocksApart = "clocks_apart",
     }
 }
 

@@ -106,12 +106,27 @@ pub enum Answer {
         open: usize,
         /// Since when and why the history cannot be written; nothing is started meanwhile.
         stalled: Option<String>,
+        /// Since when it is up; `None`: it is of a version that does not tell.
+        #[serde(default)]
+        since: Option<DateTime<Utc>>,
+        /// What it last heard of the API; `None`: nothing yet.
+        #[serde(default)]
+        api: Option<ApiHeard>,
     },
     /// Not done.
     Error {
         /// Why not.
         message: String,
     },
+}
+
+/// What a daemon last heard of the API, on any of its calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiHeard {
+    /// So many seconds ago.
+    pub seconds_ago: u64,
+    /// Why no answer came, or that the key was not accepted; `None`: all was well.
+    pub trouble: Option<String>,
 }
 
 /// A request on its way to the event loop, and where its answer goes.

@@ -5,7 +5,7 @@
 //! disk, the next events are taken in; deeds wait for the commit of their own turn.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     io,
     sync::Arc,
     time::Duration,
@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
-        control::{Answer, Asked, Request},
+        control::{Answer, ApiHeard, Asked, Request},
         log,
         metrics::Metrics,
         notify,
@@ -27,7 +27,11 @@ use crate::{
         timer::WallTimer,
     },
     dispatch::Dispatcher,
-    engine::{Action, Change, Engine, Event, Overview, OverviewOf, Turn, change::Pause, event::RequestId},
+    engine::{
+        Action, Change, Engine, Event, Overview, OverviewOf, Turn,
+        change::{Ownership, Pause},
+        event::{HandoverAnswer, HandoverStep, RequestId},
+    },
     history::{Durable, History, HistoryError, Stall},
     ids::{OccurrenceKey, ScheduleId},
     pulse::Pulse,
@@ -62,6 +66,17 @@ pub enum Input {
     Channels(Arc<Channels>),
     /// Tell the status how it is.
     Look(OverviewOf, oneshot::Sender<Sight>),
+    /// A step of handing a schedule over to the server or back, and where its answer goes.
+    Handover {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// The step.
+        step: HandoverStep,
+        /// The way back.
+        answer: oneshot::Sender<Result<HandoverAnswer, String>>,
+    },
+    /// Who fires what, as far as it is not as it should be, and where that is told.
+    Unsettled(oneshot::Sender<Unsettled>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -80,6 +95,15 @@ pub struct Sight {
     pub overview: Overview,
     /// Rows cannot be written, since when and why.
     pub stall: Option<Stall>,
+}
+
+/// Who fires what, as far as it is not as it should be.
+#[derive(Debug)]
+pub struct Unsettled {
+    /// Of these it is not settled.
+    pub open: Vec<(ScheduleId, Ownership)>,
+    /// The server is to fire these, and this daemon does as yet.
+    pub not_handed_over: BTreeSet<ScheduleId>,
 }
 
 /// When the loop ends by itself.
@@ -107,15 +131,20 @@ pub struct EventLoop {
     /// Deeds that wait for their commit, in the order of the turns.
     commits: VecDeque<Commit>,
     answers: HashMap<RequestId, oneshot::Sender<Answer>>,
+    handovers: HashMap<RequestId, oneshot::Sender<Result<HandoverAnswer, String>>>,
+    /// The mirror is told here that it has something to do.
+    mirror: Arc<Notify>,
     requests: u64,
     /// The wall clock and a stopwatch, read together: how far the two have come apart since says whether the clock was set.
     clocks: (DateTime<Utc>, Stopwatch),
+    /// When this was made.
+    up_since: DateTime<Utc>,
     stop_grace: Duration,
-    metrics: Option<Arc<Metrics>>,
     standing: watch::Sender<Standing>,
     turns: Arc<Pulse>,
     /// Who waits for the boot to be durable.
     ready: Option<oneshot::Sender<()>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 struct Commit {
@@ -140,6 +169,7 @@ impl EventLoop {
         stop_grace: Duration,
     ) -> io::Result<Self> {
         let clocks = (clock.now(), Stopwatch::start());
+        let up_since = clocks.0;
         Ok(Self {
             engine,
             history,
@@ -151,13 +181,16 @@ impl EventLoop {
             inputs,
             commits: VecDeque::new(),
             answers: HashMap::new(),
+            handovers: HashMap::new(),
+            mirror: Arc::default(),
             requests: 0,
             clocks,
+            up_since,
             stop_grace,
-            metrics: None,
             standing: watch::Sender::default(),
             turns: Arc::default(),
             ready: None,
+            metrics: None,
         })
     }
 
@@ -165,11 +198,6 @@ impl EventLoop {
     #[must_use]
     pub fn with_alarms(self, decider: Decider, bell: Arc<Notify>) -> Self {
         Self { alarms: Some((decider, bell)), ..self }
-    }
-
-    /// Counts what happens from now on.
-    pub fn count(&mut self, metrics: Arc<Metrics>) {
-        self.metrics = Some(metrics);
     }
 
     /// Counted at every turn.
@@ -188,6 +216,17 @@ impl EventLoop {
         let (ready, booted) = oneshot::channel();
         self.ready = Some(ready);
         booted
+    }
+
+    /// Counts what happens from now on.
+    pub fn count(&mut self, metrics: Arc<Metrics>) {
+        self.metrics = Some(metrics);
+    }
+
+    /// Where the mirror is told that it has something to do.
+    #[must_use]
+    pub fn mirror(&self) -> Arc<Notify> {
+        Arc::clone(&self.mirror)
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.
@@ -318,6 +357,12 @@ impl EventLoop {
                         });
                     }
                 }
+                Action::Handover { request, result } => {
+                    if let Some(answer) = self.handovers.remove(&request) {
+                        let _ = answer.send(result);
+                    }
+                }
+                Action::Mirror => self.mirror.notify_one(),
                 action => self.dispatcher.carry_out(action),
             }
         }
@@ -339,17 +384,27 @@ impl EventLoop {
                 }
                 Ok(())
             }
+            Input::Handover { schedule, step, answer } => {
+                let request = self.next_request();
+                self.handovers.insert(request, answer);
+                self.turn([Event::Handover { request, schedule, step }]).await
+            }
+            Input::Unsettled(answer) => {
+                let (open, not_handed_over) = (self.engine.unsettled(), self.engine.not_handed_over());
+                let _ = answer.send(Unsettled { open, not_handed_over });
+                Ok(())
+            }
             Input::State { refused } => {
                 crash_point("in-state");
                 log::state(&self.engine.snapshot(), self.clock.now(), refused.as_deref());
                 Ok(())
             }
+            Input::Stop | Input::Probe => Ok(()),
             Input::Look(of, answer) => {
                 let overview = self.engine.overview(self.clock.now(), &of);
                 let _ = answer.send(Sight { overview, stall: self.history.stall() });
                 Ok(())
             }
-            Input::Stop | Input::Probe => Ok(()),
             Input::Asked(Asked { request: Request::State, answer }) => {
                 let _ = answer.send(self.state());
                 Ok(())
@@ -377,7 +432,10 @@ impl EventLoop {
         let snapshot = self.engine.snapshot();
         let stall = self.history.stall();
         let stalled = stall.map(|stall| format!("since {}: {}", rfc3339_millis(stall.since), stall.reason));
-        Answer::State { schedules: snapshot.schedules, open: snapshot.open.len(), stalled }
+        let heard = self.dispatcher.heard();
+        let api = heard.map(|(ago, trouble)| ApiHeard { seconds_ago: ago.as_secs(), trouble });
+        let (schedules, open) = (snapshot.schedules, snapshot.open.len());
+        Answer::State { schedules, open, stalled, since: Some(self.up_since), api }
     }
 
     fn next_request(&mut self) -> RequestId {
@@ -447,7 +505,9 @@ fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Ev
             Event::Pause { request, schedule: id(schedule)?, pause: Some(Pause { since: now, until, note }) }
         }
         Request::Resume { schedule } => Event::Pause { request, schedule: id(schedule)?, pause: None },
-        Request::MirrorApply { .. } => return Err("this daemon does not apply the mirror".to_owned()),
+        Request::MirrorApply { .. } => {
+            return Err("[mirror] enabled = true is not in the file that this daemon started with".to_owned());
+        }
         Request::State => return Err("the state is told by the loop, nothing has to happen for it".to_owned()),
     })
 }

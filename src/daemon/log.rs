@@ -79,6 +79,9 @@ pub fn change(change: &Change) {
         // The mirror tells what it does itself.
         Change::Mirrored { .. } | Change::Unmirrored { .. } => {}
         Change::Defined { .. }
+        // Its note says more.
+        | Change::OwnerChanged { .. }
+        | Change::Withdrawn { .. }
         | Change::AccountedThrough { .. }
         | Change::AttemptBegun { .. }
         | Change::AlarmRaised(_)

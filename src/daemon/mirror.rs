@@ -1,17 +1,15 @@
 //! Applying the mirror without a daemon: with the history's lock, so that none can start meanwhile.
 
-use std::{collections::BTreeSet, sync::Arc};
+use tokio::sync::watch;
 
-use chrono::{DateTime, Utc};
-
-use super::service::{DaemonError, Setup, client_options};
+use super::{
+    event_loop::Input,
+    service::{DaemonError, Parts, Setup},
+};
 use crate::{
-    history::{History, HistoryError, HistoryOptions, Store},
-    ids::ScheduleId,
-    mirror::{
-        ApplyOptions, CopyName, Deletes, Handover, Plan, PlanSettings, Postponed, StepResult, apply, observe, plan,
-    },
-    skyvern::{ApiError, Client},
+    history::HistoryError,
+    mirror::{Deletes, Plan, StepResult},
+    skyvern::ApiError,
 };
 
 /// What came of an apply.
@@ -40,59 +38,24 @@ impl From<HistoryError> for ApplyError {
     }
 }
 
-/// Looks, plans and applies, and closes the history again.
+/// Looks, plans and applies, and closes the history again. Who fires what is written down as by a daemon: the next one goes on
+/// from there, catches up with what was its own, and looks for what the server started.
 ///
 /// # Errors
-/// Nothing was changed.
+/// Nothing was changed that is not written down.
 pub async fn apply_mirror_alone(setup: &Setup, deletes: Deletes) -> Result<Applied, ApplyError> {
-    let settings = &setup.config.settings;
-    let client = Client::new(&client_options(&settings.api, setup.api_key.clone())).map_err(DaemonError::from)?;
-    let store = Store::open(&setup.state_dir, &HistoryOptions::default())?;
-    let (rows, memory) = (store.mirror()?, store.memory()?);
-    let now = setup.clock.now();
-    let paused = |until: Option<DateTime<Utc>>| until.is_none_or(|until| until > now);
-    let schedules = memory.schedules.iter();
-    let is_paused = schedules.filter(|known| known.pause.as_ref().is_some_and(|pause| paused(pause.until)));
-    let paused = is_paused.map(|known| known.id.clone()).collect();
-    let wanted = &setup.config.schedules;
-    let observed = observe(&client, wanted, rows, paused).await.map_err(ApplyError::Server)?;
-    let plan_settings = PlanSettings { instance: settings.instance.clone(), prune: settings.mirror.prune };
-    let plan = plan(wanted, &observed, &plan_settings, now);
-    let history = History::start(store, &HistoryOptions::default(), Arc::clone(&setup.clock))?;
-    let alone = Alone { fired_here: memory.schedules.into_iter().map(|known| known.id).collect() };
-    let options = ApplyOptions::new(settings.instance.clone(), deletes);
-    let results = apply(&client, &plan, &options, &history, &alone, setup.clock.as_ref()).await;
-    history.close().await.map_err(DaemonError::Close)?;
+    let mut parts = Parts::assemble(setup, false)?;
+    let boot = parts.boot(setup);
+    let (_current, schedules) = watch::channel(setup.config.schedules.clone());
+    let mirroring = parts.mirroring(setup, schedules);
+    let inputs = parts.inputs();
+    let apply = async {
+        let applied = mirroring.alone(deletes).await;
+        let _ = inputs.send(Input::Stop).await;
+        applied
+    };
+    let (ended, applied) = tokio::join!(parts.run(boot), apply);
+    parts.close(ended).await?;
+    let (plan, results) = applied.map_err(ApplyError::Server)?;
     Ok(Applied { plan, results })
-}
-
-/// The door where no daemon is behind it. What a daemon fired before is handed to the server by a daemon only: it knows which
-/// occurrences were its own, and this process would leave the one that is due just now to both, or to nobody.
-struct Alone {
-    fired_here: BTreeSet<ScheduleId>,
-}
-
-impl Handover for Alone {
-    async fn before_enable(&self, schedule: &ScheduleId, _: &CopyName) -> Result<(), Postponed> {
-        if self.fired_here.contains(schedule) {
-            return Err(Postponed("a daemon had this schedule: it hands it over when it runs again".to_owned()));
-        }
-        Ok(())
-    }
-
-    async fn enabled(&self, _: &ScheduleId, _: &CopyName, _: Option<DateTime<Utc>>) {}
-
-    async fn not_enabled(&self, _: &ScheduleId, _: &CopyName, _: &str) {}
-
-    async fn before_disable(&self, _: &ScheduleId, _: &CopyName) -> Result<(), Postponed> {
-        Ok(())
-    }
-
-    async fn disabled(&self, _: &ScheduleId, _: &CopyName, _: Option<DateTime<Utc>>) {}
-
-    async fn before_rewrite(&self, _: &ScheduleId, _: &CopyName) -> Result<(), Postponed> {
-        Ok(())
-    }
-
-    async fn rewritten(&self, _: &ScheduleId, _: &CopyName, _: Option<DateTime<Utc>>) {}
 }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 mod mirror;
+mod mirroring;
 mod notify;
 mod reload;
 mod service;

@@ -53,10 +53,10 @@ pub(super) struct Reloader {
     release: String,
     /// What is wrong with the file on the disk, if it is not the one that is in force.
     refused: Option<String>,
+    standing: watch::Sender<Standing>,
     /// For whoever shows it.
     in_force: watch::Sender<InForce>,
     alarms: Alarming,
-    standing: watch::Sender<Standing>,
 }
 
 /// Where alarms go, to be exchanged with the file.
@@ -104,7 +104,13 @@ impl Reloader {
     }
 
     /// Does what is asked for, and reads the zone files afresh once a day, until nobody asks or listens any more.
-    pub(super) async fn serve(mut self, mut asked: mpsc::Receiver<Asks>, inputs: mpsc::Sender<Input>) {
+    /// Whoever looks at `schedules` sees those of a file that was taken over, once the loop was told.
+    pub(super) async fn serve(
+        mut self,
+        mut asked: mpsc::Receiver<Asks>,
+        inputs: mpsc::Sender<Input>,
+        schedules: watch::Sender<Vec<Arc<Schedule>>>,
+    ) {
         let mut daily = tokio::time::interval(ZONES_INTERVAL);
         daily.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first one is at once, and the file was just read.
@@ -120,8 +126,18 @@ impl Reloader {
                 _ = daily.tick() => self.refresh().await.into_iter().map(event).collect(),
             };
             for input in answers {
+                let taken_over = match &input {
+                    Input::Event(event) => match &**event {
+                        Event::Reload { schedules } => Some(schedules.clone()),
+                        _ => None,
+                    },
+                    _ => None,
+                };
                 if inputs.send(input).await.is_err() {
                     return;
+                }
+                if let Some(taken_over) = taken_over {
+                    schedules.send_replace(taken_over);
                 }
             }
         }
@@ -256,7 +272,6 @@ fn refused(path: &Path, problems: &Problems) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Schedule;
 
     const FILE: &str = "[[schedule]]\nid = \"a\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 9 * * *\"\n\
                         timezone = \"America/Vancouver\"\n";

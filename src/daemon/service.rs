@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     alarm::{Decider, Deliverer, Start, Targets},
@@ -12,11 +15,12 @@ use crate::{
     config::{ApiSettings, Config, Environment, Settings},
     crash_point::crash_point,
     daemon::{
-        control::{Answer, Asked, Control, Request},
+        control::{Answer, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
         http::{Hooks, Http, Sources},
         metrics::Metrics,
+        mirroring::{ApplyAsked, Mirroring, sort_requests},
         notify,
         reload::{Alarming, InForce, Reloader},
         signals::{Asks, SignalStream},
@@ -26,7 +30,7 @@ use crate::{
     dispatch::{Dispatcher, Hints, Patience},
     engine::{
         Engine, Event, Options,
-        change::{Ahead, Memory},
+        change::{Ahead, Memory, Owner, ScheduleMemory},
     },
     history::{History, HistoryError, HistoryOptions, Retention, Store},
     ids::{OccurrenceKey, ScheduleId},
@@ -106,24 +110,27 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let control = Control::listen(&setup.state_dir).map_err(system("listening on the control socket"))?;
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
-        tokio::spawn(hand_over(requests, parts.inputs.clone()));
-        let boot = parts.boot(setup);
         let (targets, current_targets) = watch::channel(Arc::clone(&setup.targets));
         let alarms = Alarming { targets, secrets: setup.secrets.clone() };
         let reloader = Reloader::new(&setup.config, &setup.environment, alarms, parts.event_loop.standing());
-        let http = look_in(setup, &mut parts, reloader.in_force())?;
+        let in_force = reloader.in_force();
+        let boot = parts.boot(setup);
+        let http = look_in(setup, &mut parts, in_force)?;
         let hooks = take_hooks(setup, &parts)?;
-        let file = keep_current(setup, reloader, parts.inputs.clone())?;
+        let (current, schedules) = watch::channel(setup.config.schedules.clone());
+        let file = keep_current(setup, reloader, parts.inputs.clone(), current)?;
+        let (mirror, mirroring) = parts.mirror(setup, schedules).unzip();
+        tokio::spawn(sort_requests(requests, mirror, parts.inputs.clone()));
         let delivering = tokio::spawn(deliverer(setup, &parts, current_targets).serve());
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
         tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
         tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
-        let result = parts.event_loop.run(boot, &Until::Stopped).await;
+        let result = parts.run(boot).await;
         drop((http, hooks));
         // They hold the history for as long as they live, and what is held is not closed.
-        for task in [pruning, delivering] {
+        for task in [Some(pruning), Some(delivering), mirroring].into_iter().flatten() {
             task.abort();
             let _ = task.await;
         }
@@ -170,7 +177,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, DaemonError>>) -> Result<T
 }
 
 /// Everything that a loop needs, put together in order; the lock first, so that a second daemon changes nothing.
-struct Parts {
+pub(super) struct Parts {
     event_loop: EventLoop,
     /// Rung when alarms were written.
     bell: Arc<Notify>,
@@ -184,7 +191,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn assemble(setup: &Setup, fires: bool) -> Result<Self, DaemonError> {
+    pub(super) fn assemble(setup: &Setup, fires: bool) -> Result<Self, DaemonError> {
         let settings = &setup.config.settings;
         let client = Client::new(&client_options(&settings.api, setup.api_key.clone()))?;
         let options = HistoryOptions {
@@ -236,6 +243,7 @@ impl Parts {
             launches_in_flight_max: settings.api.launches_in_flight_max as usize,
             launches_per_second_max: Some(settings.api.requests_per_second_max).filter(|rate| *rate > 0),
             fires,
+            mirrors: settings.mirror.enabled,
         });
         let stop_grace = settings.api.request_timeout + Duration::from_secs(STOP_GRACE_SECONDS);
         let event_loop = EventLoop::new(
@@ -256,8 +264,14 @@ impl Parts {
     }
 
     /// The first event.
-    fn boot(&mut self, setup: &Setup) -> Event {
+    pub(super) fn boot(&mut self, setup: &Setup) -> Event {
         let memory = std::mem::take(&mut self.memory);
+        let elsewhere = |known: &&ScheduleMemory| known.ownership.owner != Owner::Local;
+        if !setup.config.settings.mirror.enabled
+            && let Some(known) = memory.schedules.iter().find(elsewhere)
+        {
+            tracing::warn!(schedule = %known.id, "the server fires it, or may do so, and [mirror] is not enabled: turn it on to take it back");
+        }
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
         Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
@@ -267,8 +281,36 @@ impl Parts {
         Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
     }
 
+    /// The mirror, where the file has it: where to ask it, and its task.
+    fn mirror(
+        &self,
+        setup: &Setup,
+        schedules: watch::Receiver<Vec<Arc<Schedule>>>,
+    ) -> Option<(mpsc::Sender<ApplyAsked>, JoinHandle<()>)> {
+        if !setup.config.settings.mirror.enabled {
+            return None;
+        }
+        let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
+        Some((asked, tokio::spawn(self.mirroring(setup, schedules).serve(requests))))
+    }
+
+    pub(super) fn mirroring(&self, setup: &Setup, schedules: watch::Receiver<Vec<Arc<Schedule>>>) -> Mirroring {
+        let (history, inputs) = (Arc::clone(&self.history), self.inputs.clone());
+        Mirroring::new(setup, self.client.clone(), history, inputs, self.event_loop.mirror(), schedules)
+    }
+
+    /// Where the loop is asked.
+    pub(super) fn inputs(&self) -> mpsc::Sender<Input> {
+        self.inputs.clone()
+    }
+
+    /// Runs the loop until it is told to stop.
+    pub(super) async fn run(&mut self, boot: Event) -> Result<(), LoopError> {
+        self.event_loop.run(boot, &Until::Stopped).await
+    }
+
     /// The end, in order: the loop's last rows, then the database.
-    async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
+    pub(super) async fn close(self, result: Result<(), LoopError>) -> Result<(), DaemonError> {
         let Self { event_loop, history, .. } = self;
         drop(event_loop);
         crash_point("before-close");
@@ -349,15 +391,6 @@ fn deliverer(setup: &Setup, parts: &Parts, targets: watch::Receiver<Arc<Targets>
     }
 }
 
-/// Hands the control socket's requests to the loop.
-async fn hand_over(mut requests: mpsc::Receiver<Asked>, inputs: mpsc::Sender<Input>) {
-    while let Some(asked) = requests.recv().await {
-        if inputs.send(Input::Asked(asked)).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Hands what signals ask for to the loop; what concerns the file goes to who reads it again, where there is one.
 async fn heed(mut signals: SignalStream, inputs: mpsc::Sender<Input>, file: Option<mpsc::Sender<Asks>>) {
     loop {
@@ -379,13 +412,14 @@ fn keep_current(
     setup: &Setup,
     reloader: Reloader,
     inputs: mpsc::Sender<Input>,
+    schedules: watch::Sender<Vec<Arc<Schedule>>>,
 ) -> Result<mpsc::Sender<Asks>, DaemonError> {
     let (file, asked) = mpsc::channel(INPUTS_WAITING_MAX);
     if setup.config.settings.reload_on_change {
         let watch = FileWatch::new(&setup.config.path).map_err(system("watching the file"))?;
         tokio::spawn(watch.serve(file.clone()));
     }
-    tokio::spawn(reloader.serve(asked, inputs));
+    tokio::spawn(reloader.serve(asked, inputs, schedules));
     Ok(file)
 }
 

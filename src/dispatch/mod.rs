@@ -6,6 +6,7 @@
 mod follow;
 mod hints;
 mod launch;
+mod look;
 mod settle;
 mod workflows;
 
@@ -81,8 +82,14 @@ impl Dispatcher {
         let _ = self.shared.hints.set(hints);
     }
 
-    /// Starts carrying out one action; the event that it ends with comes later. [`Action::Answer`] is not a deed of this kind
-    /// and is left to the caller.
+    /// How long ago the API was last heard of, and what was wrong with it then; `None`: never.
+    #[must_use]
+    pub fn heard(&self) -> Option<(Duration, Option<String>)> {
+        self.shared.client.heard()
+    }
+
+    /// Starts carrying out one action; the event that it ends with comes later. [`Action::Answer`], [`Action::Handover`]
+    /// and [`Action::Mirror`] are not deeds of this kind and are left to the caller.
     ///
     /// Must be called within a tokio runtime.
     pub fn carry_out(&self, action: Action) {
@@ -94,7 +101,8 @@ impl Dispatcher {
             }
             Action::Settle(settle) => drop(tokio::spawn(async move { shared.settle(*settle).await })),
             Action::Cancel { key, run_id } => drop(tokio::spawn(async move { shared.cancel(key, run_id).await })),
-            Action::Answer { .. } => {}
+            Action::Look(look) => drop(tokio::spawn(async move { shared.look_at_server_runs(*look).await })),
+            Action::Handover { .. } | Action::Mirror | Action::Answer { .. } => {}
         }
     }
 }

@@ -13,9 +13,11 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use crate::{
     clock::{delta, rfc3339},
     engine::{
-        Action, Change, Engine, Entry, Reason, ReasonCode, Status, Timer, Turn,
-        change::{Ahead, AttemptOutcome, Memory, NoteKind, OpenOccurrence, ScheduleMemory},
-        due::Stretch,
+        Action, Change, Engine, Entry, Reason, ReasonCode, Status, Timer, Trigger, Turn,
+        change::{
+            Ahead, AttemptOutcome, Memory, NoteKind, OpenOccurrence, Owner, Ownership, ScheduleMemory, ServerCopy,
+        },
+        due::{Stretch, split},
         flight::{Flight, Stage, start_by},
         span,
     },
@@ -42,11 +44,16 @@ impl Engine {
             for schedule in schedules {
                 let id = schedule.id.clone();
                 let entry = match known.remove(&id) {
-                    Some(known) => Entry { pause: known.pause, ..Entry::new(schedule, known.accounted_through) },
+                    Some(known) => Entry {
+                        pause: known.pause,
+                        ownership: known.ownership,
+                        ..Entry::new(schedule, known.accounted_through)
+                    },
                     None => Entry { unseen: true, ..Entry::new(schedule, now) },
                 };
                 self.entries.insert(id, entry);
             }
+            self.orphans = memory.orphans.into_iter().collect();
             return;
         }
         let text = format!("with {} schedules", schedules.len());
@@ -57,7 +64,10 @@ impl Engine {
         }
         let mut remembered: BTreeMap<ScheduleId, ScheduleMemory> =
             memory.schedules.into_iter().map(|schedule| (schedule.id.clone(), schedule)).collect();
+        self.orphans = memory.orphans.into_iter().collect();
         self.doubt(now, ahead);
+        let late: Vec<(ScheduleId, DateTime<Utc>)> =
+            remembered.values().filter_map(|known| Some((known.id.clone(), known.late?))).collect();
         for schedule in schedules {
             let known = remembered.remove(&schedule.id);
             let former = former.get(&schedule.id);
@@ -74,7 +84,8 @@ impl Engine {
             );
             let at = now.max(gone.accounted_through);
             turn.changes.push(Change::Defined { schedule: gone.id.clone(), at, definition: None });
-            turn.changes.push(Change::AccountedThrough { schedule: gone.id, through: at });
+            turn.changes.push(Change::AccountedThrough { schedule: gone.id.clone(), through: at });
+            self.orphan(now, gone.id, gone.ownership, turn);
         }
         // Runs before starts, so that what was pending sees what is live.
         let (going, pending): (Vec<_>, Vec<_>) =
@@ -85,6 +96,29 @@ impl Engine {
         for id in self.entries.keys().cloned().collect::<Vec<_>>() {
             self.arm(&id);
         }
+        for (id, at) in late {
+            let ownership = self.entries.get(&id).map(|entry| &entry.ownership);
+            let copy = ownership.filter(|ownership| ownership.is_servers(at)).and_then(|o| o.copy.clone());
+            if let Some(copy) = copy {
+                let key = self.key(&id, at, String::new());
+                self.watch_late(now, key, copy);
+            }
+        }
+        let told = turn.actions.iter().any(|action| matches!(action, Action::Mirror));
+        if !told && !self.unsettled().is_empty() {
+            turn.actions.push(Action::Mirror);
+        }
+    }
+
+    /// A schedule that is gone from the file, and that the server has: it is to be disabled there.
+    pub(super) fn orphan(&mut self, now: DateTime<Utc>, id: ScheduleId, ownership: Ownership, turn: &mut Turn) {
+        if ownership.owner == Owner::Local {
+            return;
+        }
+        let ownership = Ownership { owner: Owner::TakingBack, ..ownership };
+        turn.changes.push(Change::OwnerChanged { schedule: id.clone(), at: now, ownership: ownership.clone() });
+        self.orphans.insert(id, ownership);
+        turn.actions.push(Action::Mirror);
     }
 
     /// A schedule of the file: a new one and a changed one start from now, a known one from where it is accounted for.
@@ -108,8 +142,15 @@ impl Engine {
             }
             self.reopen_doubted(now, Some(&id), turn);
         }
+        let orphan = self.orphans.remove(&id);
+        self.orphans_taken.remove(&id);
+        let new = known.is_none() && orphan.is_none();
+        if let Some(ownership) = orphan {
+            entry.ownership = ownership;
+        }
         if let Some(known) = known {
             entry.pause = known.pause.clone();
+            entry.ownership = known.ownership.clone();
             if same {
                 entry.accounted_through = known.accounted_through;
             } else {
@@ -130,7 +171,13 @@ impl Engine {
         if let Some(until) = entry.pause.as_ref().and_then(|pause| pause.until) {
             self.timers.insert((until, Timer::PauseEnds(id.clone())));
         }
-        self.entries.insert(id, entry);
+        self.entries.insert(id.clone(), entry);
+        if new {
+            self.hold_new(now, &id, turn);
+        } else if !(same && same_workflow) && self.options.mirrors {
+            // The server still goes by the one before.
+            self.take_back(now, &id, "it was changed in the file", turn);
+        }
     }
 
     /// What was due by a definition that is no longer in force, and was not decided: one row for all of it, but for what was
@@ -160,15 +207,29 @@ impl Engine {
             let before = tried.first().map(|tried| timetable.previous_before(*tried).unwrap_or(first).max(first));
             let last = before.unwrap_or(last);
             if tried.first() != Some(&first) {
-                let (status, reason) = if known.definition.enabled {
-                    let detail =
-                        format!("it was not started when it was due, {} ago, and {why} since", span(now - last));
-                    (status, Reason::new(ReasonCode::Superseded, detail))
-                } else {
-                    (Status::Skipped, Reason::new(ReasonCode::Disabled, "enabled = false"))
+                // What was held meanwhile may have been started by the server too.
+                let ownership = match known.ownership.owner {
+                    Owner::HandingOver => Ownership { owner: Owner::TakingBack, ..known.ownership.clone() },
+                    _ => known.ownership.clone(),
                 };
-                let stretch = Stretch { id, workflow_id, timetable, first, last };
-                self.record_stretch(now, &stretch, status, &reason, turn);
+                let (ours, servers) = match known.definition.enabled {
+                    true => split(timetable, &ownership, first, last),
+                    false => (Some((first, last)), None),
+                };
+                if let Some((first, last)) = ours {
+                    let (status, reason) = if known.definition.enabled {
+                        let detail =
+                            format!("it was not started when it was due, {} ago, and {why} since", span(now - last));
+                        (status, Reason::new(ReasonCode::Superseded, detail))
+                    } else {
+                        (Status::Skipped, Reason::new(ReasonCode::Disabled, "enabled = false"))
+                    };
+                    let stretch = Stretch { id, workflow_id, timetable, first, last };
+                    self.record_stretch(now, &stretch, status, &reason, turn);
+                }
+                if let (Some(stretch), Some(copy)) = (servers, &ownership.copy) {
+                    self.watch(now, (id, workflow_id, timetable), None, copy, stretch, turn);
+                }
             }
             next = timetable.next_after(last);
         }
@@ -178,6 +239,22 @@ impl Engine {
     /// An occurrence that was open when the process before this one ended.
     fn take_up(&mut self, now: DateTime<Utc>, open: OpenOccurrence, turn: &mut Turn) {
         let key = open.key;
+        // The server's to start; without an attempt, it was never ours.
+        let ownership = match self.entries.get(&key.schedule) {
+            Some(entry) => Some(&entry.ownership),
+            None => self.orphans.get(&key.schedule),
+        };
+        if open.status == Status::Pending
+            && open.trigger == Trigger::Server
+            && open.attempt_number == 0
+            && key.suffix.is_empty()
+            && let Some(copy) = ownership.filter(|o| o.is_servers(key.scheduled_for)).and_then(|o| o.copy.clone())
+        {
+            let schedule = self.entries.get(&key.schedule).map(|entry| Arc::clone(&entry.schedule));
+            let copy = ServerCopy { workflow_id: open.workflow_id, ..copy };
+            self.watch_one(now, key, schedule, &copy);
+            return;
+        }
         // The row names the workflow: what may have started of it before is looked for there, so it is started there again,
         // whatever the file says by now.
         let schedule = self.entries.get(&key.schedule).map(|entry| match &entry.schedule {
@@ -269,6 +346,9 @@ impl Entry {
             waiting: VecDeque::new(),
             unseen: false,
             settling_from_before: 0,
+            ownership: Ownership::default(),
+            taken_at: None,
+            give_after: None,
         }
     }
 }

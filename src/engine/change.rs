@@ -49,6 +49,14 @@ pub enum Change {
         /// When.
         at: DateTime<Utc>,
     },
+    /// The clock was ahead and was set back: a row that was opened before its time for the server to start, and was only
+    /// watched, is taken out again.
+    Withdrawn {
+        /// The row; `pending`, without an attempt.
+        key: OccurrenceKey,
+        /// When.
+        at: DateTime<Utc>,
+    },
     /// A new row.
     Occurred(Box<NewOccurrence>),
     /// A row's status changes.
@@ -105,6 +113,15 @@ pub enum Change {
         at: DateTime<Utc>,
         /// Until when and why; `None`: resumed.
         pause: Option<Pause>,
+    },
+    /// Somebody else fires a schedule from now on, or is about to.
+    OwnerChanged {
+        /// The schedule, also one that is gone from the file.
+        schedule: ScheduleId,
+        /// When.
+        at: DateTime<Utc>,
+        /// Who fires it.
+        ownership: Ownership,
     },
     /// One of the server's own schedules is ours, and is like this now.
     Mirrored {
@@ -186,6 +203,65 @@ pub struct Pause {
     pub note: Option<String>,
 }
 
+words! {
+    /// Who fires a schedule: a recorded fact. The file's `fires` is the wish.
+    #[derive(Default)]
+    Owner {
+        /// This daemon.
+        #[default]
+        Local = "local",
+        /// A request that enables the server's copy has left, or is about to; whether it was done is not known yet. What is
+        /// due meanwhile is held.
+        HandingOver = "handing_over",
+        /// Skyvern's own scheduler.
+        Server = "server",
+        /// The server's copy is to be disabled, and what the server still started is to be found. What is due meanwhile is
+        /// held, and fired here if the server did not.
+        TakingBack = "taking_back",
+    }
+}
+
+/// One of the server's own schedules.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerCopy {
+    /// Its id.
+    pub id: ServerScheduleId,
+    /// The workflow that it runs.
+    pub workflow_id: WorkflowId,
+}
+
+/// Who fires a schedule, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// Who.
+    pub owner: Owner,
+    /// `handing_over`: when that was decided. `server` and `taking_back`: occurrences from this instant on are the server's
+    /// (by its own word when the copy was last enabled), those before it are ours. `local`: since when.
+    pub since: DateTime<Utc>,
+    /// The server's copy; absent with `local`.
+    pub copy: Option<ServerCopy>,
+}
+
+impl Ownership {
+    /// This daemon fires.
+    #[must_use]
+    pub fn local(since: DateTime<Utc>) -> Self {
+        Self { owner: Owner::Local, since, copy: None }
+    }
+
+    /// Whether an occurrence is the server's to start, as long as it has the schedule.
+    #[must_use]
+    pub fn is_servers(&self, scheduled_for: DateTime<Utc>) -> bool {
+        matches!(self.owner, Owner::Server | Owner::TakingBack) && scheduled_for >= self.since
+    }
+}
+
+impl Default for Ownership {
+    fn default() -> Self {
+        Self::local(DateTime::<Utc>::UNIX_EPOCH)
+    }
+}
+
 /// A new row of the history.
 #[derive(Debug, Clone)]
 pub struct NewOccurrence {
@@ -236,6 +312,8 @@ words! {
         ReloadRefused = "reload_refused",
         /// The wall clock was set, or the machine slept.
         ClockStepped = "clock_stepped",
+        /// A schedule was handed over to the server, or taken back, or is about to be.
+        Handover = "handover",
     }
 }
 
@@ -246,6 +324,8 @@ pub struct Memory {
     pub schedules: Vec<ScheduleMemory>,
     /// Every occurrence that is not ended (`pending`, `launching`, `running`), oldest first.
     pub open: Vec<OpenOccurrence>,
+    /// Schedules that are gone from the file while the server had them, or may have had them.
+    pub orphans: Vec<(ScheduleId, Ownership)>,
     /// The latest instant that any row carries: a clock that shows less at boot is wrong or was set back.
     pub latest_instant: Option<DateTime<Utc>>,
 }
@@ -280,6 +360,10 @@ pub struct ScheduleMemory {
     pub accounted_through: DateTime<Utc>,
     /// The pause in force.
     pub pause: Option<Pause>,
+    /// Who fires it.
+    pub ownership: Ownership,
+    /// Its latest occurrence, if that was the server's and is `missed`: the server may still start it.
+    pub late: Option<DateTime<Utc>>,
 }
 
 /// An occurrence that was not ended when the process was.

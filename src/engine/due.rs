@@ -11,12 +11,12 @@ use crate::{
     engine::{
         Action, CATCH_UP_RUNS_MAX, Change, Engine, Entry, ON_TIME_SECONDS_MAX, Reason, ReasonCode, Status, Trigger,
         Turn,
-        change::{NewOccurrence, Pause},
+        change::{NewOccurrence, Ownership, Pause},
         fire_at,
         flight::{Admission, Stage, start_by},
         span,
     },
-    ids::{OccurrenceKey, ScheduleId, WorkflowId},
+    ids::{Instance, OccurrenceKey, ScheduleId, WorkflowId},
     schedule::{CatchUp, Overlap, Schedule, Timetable},
 };
 
@@ -33,11 +33,16 @@ impl Engine {
             self.arm(id);
             return;
         }
+        if entry.holds(due.scheduled_for) {
+            // Its timer comes back when it is known whose it is.
+            return;
+        }
         let schedule = Arc::clone(&entry.schedule);
         let (accounted_through, pause) = (entry.accounted_through, entry.pause.clone());
+        let ownership = entry.ownership.clone();
         let first = due.scheduled_for;
         let tried = self.tried_ahead(id, first, now);
-        let mut last = self.last_due(&schedule, first, now);
+        let mut last = last_due(&self.options.instance, entry, first, now);
         if let Some(tried) = tried.first() {
             let before = schedule.timetable.previous_before(*tried).unwrap_or(first);
             last = last.min(before).max(first);
@@ -46,12 +51,17 @@ impl Engine {
         self.record_dropped(now, &Stretch::of(&schedule, accounted_through, last), turn);
         // What was tried while the clock was ahead has its row.
         if tried.first() != Some(&first) {
-            let to_start = match &pause {
-                Some(pause) => self.record_paused(now, &schedule, pause, (first, last), turn),
-                None => Some((first, last)),
+            let (ours, servers) = split(&schedule.timetable, &ownership, first, last);
+            let to_start = match (&pause, ours) {
+                (Some(pause), Some(ours)) => self.record_paused(now, &schedule, pause, ours, turn),
+                (_, ours) => ours,
             };
             if let Some(stretch) = to_start {
                 self.start_or_record(now, &schedule, stretch, turn);
+            }
+            if let (Some(stretch), Some(copy)) = (servers, &ownership.copy) {
+                let of = (id, &schedule.workflow_id, &schedule.timetable);
+                self.watch(now, of, Some(&schedule), copy, stretch, turn);
             }
         }
         self.forget_tried_ahead(id, last);
@@ -60,18 +70,6 @@ impl Engine {
         }
         turn.changes.push(Change::AccountedThrough { schedule: id.clone(), through: last });
         self.arm(id);
-    }
-
-    /// The last occurrence, from `first` on, whose moment to fire has come by `now`.
-    fn last_due(&self, schedule: &Schedule, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-        let Some(last) = schedule.timetable.previous_before(now + TimeDelta::seconds(1)) else { return first };
-        // Jitter may hold the very last one back; the one before it has had its moment, since jitter never passes the next.
-        let last = if last > now || fire_at(&self.options.instance, schedule, last) > now {
-            schedule.timetable.previous_before(last).unwrap_or(first)
-        } else {
-            last
-        };
-        last.max(first)
     }
 
     /// Records what a pause keeps from starting, and what passed before it while nothing could fire; answers with what was
@@ -196,7 +194,7 @@ impl Engine {
     }
 
     /// `cancel_running`: the live ones are cancelled, and one that waits already is superseded.
-    fn make_room(&mut self, now: DateTime<Utc>, for_key: &OccurrenceKey, turn: &mut Turn) {
+    pub(super) fn make_room(&mut self, now: DateTime<Utc>, for_key: &OccurrenceKey, turn: &mut Turn) {
         let Some(entry) = self.entries.get(&for_key.schedule) else { return };
         let (live, waiting): (Vec<_>, Vec<_>) =
             (entry.live.iter().cloned().collect(), entry.waiting.iter().cloned().collect());
@@ -277,9 +275,47 @@ impl Engine {
             if let Some(entry) = self.entries.get_mut(id) {
                 entry.pause = None;
                 turn.changes.push(Change::Paused { schedule: id.clone(), at: now, pause: None });
+                self.may_be_handed_over(id, turn);
             }
         }
     }
+}
+
+/// The last occurrence, from `first` on, whose moment to fire has come by `now`.
+fn last_due(instance: &Instance, entry: &Entry, first: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let timetable = &entry.schedule.timetable;
+    let bound = now + TimeDelta::seconds(1);
+    // What is held stays for later.
+    let bound = if entry.holds(bound) { entry.ownership.since } else { bound };
+    let Some(last) = timetable.previous_before(bound) else { return first };
+    // Jitter may hold the very last one back; the one before it has had its moment, since jitter never passes the next.
+    let last = if last > now || entry.fire_at(instance, last) > now {
+        timetable.previous_before(last).unwrap_or(first)
+    } else {
+        last
+    };
+    last.max(first)
+}
+
+/// First and last of a stretch.
+type Ends = (DateTime<Utc>, DateTime<Utc>);
+
+/// Of a stretch, what is ours to start, and what is the server's.
+pub(super) fn split(
+    timetable: &Timetable,
+    ownership: &Ownership,
+    first: DateTime<Utc>,
+    last: DateTime<Utc>,
+) -> (Option<Ends>, Option<Ends>) {
+    if !ownership.is_servers(last) || ownership.copy.is_none() {
+        return (Some((first, last)), None);
+    }
+    let ours = timetable.previous_before(ownership.since).filter(|before| *before >= first);
+    let theirs = match ours {
+        Some(before) => timetable.next_after(before),
+        None => Some(first),
+    };
+    (ours.map(|before| (first, before)), theirs.filter(|theirs| *theirs <= last).map(|theirs| (theirs, last)))
 }
 
 /// Occurrences in a row, by the timetable that was in force: `first` and `last` are both occurrences.

@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     engine::{
-        change::{Ahead, Change, Memory, Pause},
+        change::{Ahead, Change, Memory, Pause, ServerCopy},
         run::RunReport,
     },
-    ids::{OccurrenceKey, RunId, ScheduleId, WorkflowId},
+    ids::{OccurrenceKey, RunId, ScheduleId, ServerScheduleId, WorkflowId},
     schedule::{Schedule, Timetable},
 };
 
@@ -116,6 +116,23 @@ pub enum Event {
         /// The pause.
         pause: Option<Pause>,
     },
+    /// A step of handing a schedule over to the server, or of taking it back. Answered with [`Action::Handover`], once what
+    /// follows is durable.
+    Handover {
+        /// To be given back with the answer.
+        request: RequestId,
+        /// The schedule, also one that is gone from the file.
+        schedule: ScheduleId,
+        /// The step.
+        step: HandoverStep,
+    },
+    /// The runs that the server's schedules of a workflow started were looked at.
+    Looked {
+        /// The workflow.
+        workflow_id: WorkflowId,
+        /// What was seen, or why nothing could be.
+        seen: Result<ServerRuns, String>,
+    },
     /// The wall clock was set, or the machine slept: it moved by `by` more than the monotonic clock did.
     ClockStepped {
         /// By how much; negative: backwards.
@@ -161,6 +178,79 @@ pub enum LaunchReply {
     },
 }
 
+/// One step of moving a schedule from here to the server or back. Each is told before the request leaves, or after what came
+/// of it is sure: in between, the intent is in the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandoverStep {
+    /// A request is about to leave that enables the server's copy. Only after [`HandoverAnswer::Go`].
+    Give {
+        /// The copy, which is there and surely disabled.
+        copy: ServerCopy,
+    },
+    /// The copy of a schedule that is new in the file was found to be enabled already.
+    Found {
+        /// The copy.
+        copy: ServerCopy,
+    },
+    /// The copy is surely enabled.
+    Given {
+        /// The server's own word: it starts no occurrence from before.
+        modified_at: DateTime<Utc>,
+    },
+    /// The copy is surely disabled, and no request that enables it is on its way.
+    NotGiven {
+        /// Why.
+        why: String,
+    },
+    /// A request is about to leave that disables or deletes the copy.
+    Take,
+    /// The copy is surely disabled or gone.
+    Taken,
+    /// A request is about to leave that changes the copy and leaves it as enabled as it is: it makes the server forget what it
+    /// has not started yet.
+    Touch,
+}
+
+/// The answer to a [`HandoverStep`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandoverAnswer {
+    /// It is written down: the request may leave, or what came of it is settled.
+    Go,
+    /// Not now, since an occurrence is too near.
+    Postponed {
+        /// Until this instant; `None`: until something else happens.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Runs of a workflow that the server's own schedules started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerRuns {
+    /// The runs.
+    pub runs: Vec<ServerRun>,
+    /// The look went back to this instant of the server's clock, or (`None`) to where it was asked to.
+    pub complete_since: Option<DateTime<Utc>>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRun {
+    /// The run.
+    pub run_id: RunId,
+    /// Where it stands.
+    pub status: crate::engine::RunStatus,
+    /// The server will run it again under the same id.
+    pub retry_pending: bool,
+    /// The server's schedule that started it, where the list tells.
+    pub copy: Option<ServerScheduleId>,
+    /// The occurrence that its id is made from, on servers that make it so.
+    pub of: Option<(ScheduleId, DateTime<Utc>)>,
+    /// When the server made it.
+    pub created_at: DateTime<Utc>,
+}
+
 /// What looking for a run brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -204,6 +294,17 @@ pub enum Action {
         /// The run.
         run_id: RunId,
     },
+    /// Look at the runs that the server's own schedules of a workflow started.
+    Look(Box<Look>),
+    /// Answer a step of a handover.
+    Handover {
+        /// Which.
+        request: RequestId,
+        /// The answer; or why it cannot be.
+        result: Result<HandoverAnswer, String>,
+    },
+    /// The mirror has something to do: a schedule is to be taken back, or may be handed over again.
+    Mirror,
     /// Answer a person's question.
     Answer {
         /// Which question.
@@ -224,6 +325,18 @@ pub struct Launch {
     pub schedule: Arc<Schedule>,
     /// The parameters of this start.
     pub parameters: Map<String, Value>,
+}
+
+/// A look at a workflow's runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// Only runs that the server made at or after this instant of its clock.
+    pub since: DateTime<Utc>,
+    /// The server's schedules that are looked for, each with ours and its occurrences: on servers that make a run's id from
+    /// them, it says whose it is.
+    pub expected: Vec<(ServerScheduleId, ScheduleId, Vec<DateTime<Utc>>)>,
 }
 
 /// One start to be looked for.

@@ -9,7 +9,7 @@ use crate::{
     clock::delta,
     engine::{
         CATCH_UP_RUNS_MAX, Change, Engine, Entry, MANUAL_WINDOW_SECONDS_MAX, Reason, Status, Timer, Trigger, Turn,
-        change::NewOccurrence,
+        change::{NewOccurrence, ServerCopy},
     },
     ids::{OccurrenceKey, RunId, WorkflowId},
     schedule::Schedule,
@@ -24,6 +24,11 @@ pub(super) enum Stage {
     Later,
     /// Waits for a place.
     Ready,
+    /// Skyvern's own scheduler is to start it: its run is looked for.
+    Watching {
+        /// The server's schedule.
+        copy: ServerCopy,
+    },
     /// Its request is out.
     Launching,
     /// Its request was out and brought no clear answer; it is being looked for.

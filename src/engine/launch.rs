@@ -118,7 +118,8 @@ impl Engine {
         let since = flight.first_attempt_at.unwrap_or(now);
         let timeout = flight.schedule.as_ref().and_then(|schedule| schedule.policies.run_timeout);
         let cancel = flight.cancel.is_some();
-        turn.changes.push(Change::StatusChanged { key: key.clone(), status: Status::Running, reason: None, at: now });
+        let reason = flight.warning.clone();
+        turn.changes.push(Change::StatusChanged { key: key.clone(), status: Status::Running, reason, at: now });
         if let Some(timeout) = timeout {
             self.set_timer(key, since + delta(timeout), Timer::RunTimeout(key.clone()));
         }

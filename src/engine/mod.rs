@@ -11,6 +11,8 @@
 //!   no request leaves without its row.
 //! - An occurrence is in `flights` exactly as long as its row is open.
 //! - A start without a clear answer is never repeated before it was looked for.
+//! - An occurrence that the server starts, or may have started, is not started here before the server's copy of its schedule is
+//!   surely disabled and its run was looked for.
 
 pub mod alarm;
 pub mod audit;
@@ -19,6 +21,7 @@ pub mod change;
 mod due;
 pub mod event;
 mod flight;
+mod handover;
 mod launch;
 pub mod occurrence;
 mod outcome;
@@ -31,6 +34,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -46,10 +50,10 @@ pub use run::{RunReport, RunStatus};
 pub use state::{Overview, OverviewOf, STAGES, ScheduleState, Snapshot, SnapshotFlight, Upcoming};
 
 use crate::{
-    ids::{Instance, OccurrenceKey, ScheduleId},
+    ids::{Instance, OccurrenceKey, ScheduleId, WorkflowId},
     schedule::Schedule,
 };
-use change::{NoteKind, Pause};
+use change::{NoteKind, Owner, Ownership, Pause};
 use flight::Flight;
 
 /// An occurrence that is started this late or later was not on time: its row says `catch_up`, and `catch_up = "none"` does
@@ -73,6 +77,8 @@ pub struct Options {
     pub launches_per_second_max: Option<u32>,
     /// `false`: only what a person asks for is started, and nothing that is due is touched. For commands without a daemon.
     pub fires: bool,
+    /// Somebody can enable and disable the server's schedules: what the server does not start can be taken back.
+    pub mirrors: bool,
 }
 
 /// What is known of one schedule of the file.
@@ -92,6 +98,12 @@ struct Entry {
     unseen: bool,
     /// Starts of an earlier process that are being looked for. While there are any, what is due is held back.
     settling_from_before: usize,
+    /// Who fires it.
+    ownership: Ownership,
+    /// It is being taken back, and the server's copy was surely disabled at this instant.
+    taken_at: Option<DateTime<Utc>>,
+    /// It is not handed over before: the server's clock was found to be another one.
+    give_after: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +127,10 @@ enum Timer {
     Pace,
     /// The clock, which showed less at boot than the history does, is believed.
     ClockTrusted,
+    /// The runs of a workflow are to be looked at.
+    Look(WorkflowId),
+    /// A run that the server had begun to make would have appeared by now.
+    Taken(ScheduleId),
 }
 
 /// The state machine. Owned by one loop.
@@ -161,6 +177,12 @@ pub struct Engine {
     pace_at: Option<DateTime<Utc>>,
     /// Instants of the time to come that were tried already, under a clock that was ahead.
     tried_ahead: BTreeMap<ScheduleId, step::Tried>,
+    /// What the server is to start.
+    watch: watch::Watch,
+    /// Schedules that are gone from the file, and that the server has or may have.
+    orphans: BTreeMap<ScheduleId, Ownership>,
+    /// Those whose copy was surely disabled at this instant, and of which something is still looked for.
+    orphans_taken: BTreeMap<ScheduleId, DateTime<Utc>>,
     /// Schedules that were accounted for beyond the present at boot, and what the history had of them.
     doubted: BTreeMap<ScheduleId, change::Ahead>,
     stopping: bool,
@@ -179,6 +201,9 @@ impl Engine {
             in_flight: 0,
             pace_at: None,
             tried_ahead: BTreeMap::new(),
+            watch: watch::Watch::default(),
+            orphans: BTreeMap::new(),
+            orphans_taken: BTreeMap::new(),
             doubted: BTreeMap::new(),
             stopping: false,
         }
@@ -206,6 +231,8 @@ impl Engine {
             }
             Event::Backfill { request, schedule, from, to } => self.backfill(now, request, &schedule, (from, to), turn),
             Event::Pause { request, schedule, pause } => self.pause(now, request, &schedule, pause, turn),
+            Event::Handover { request, schedule, step } => self.handover(now, request, &schedule, step, turn),
+            Event::Looked { workflow_id, seen } => self.looked(now, &workflow_id, seen, turn),
             Event::ClockStepped { by, ahead } => self.clock_stepped(now, by, ahead, turn),
             Event::Stop => {
                 self.stopping = true;
@@ -245,6 +272,8 @@ impl Engine {
                 Timer::RunTimeout(key) => self.run_timed_out(now, &key, turn),
                 Timer::PauseEnds(schedule) => self.pause_ends(now, &schedule, turn),
                 Timer::Pace => {}
+                Timer::Look(workflow_id) => self.look_due(now, &workflow_id, turn),
+                Timer::Taken(schedule) => self.taken_settles(now, &schedule, turn),
                 Timer::ClockTrusted => self.reopen_doubted(now, None, turn),
             }
         }
@@ -260,15 +289,36 @@ impl Engine {
             return;
         }
         let Some(scheduled_for) = entry.schedule.timetable.next_after(entry.accounted_through) else { return };
-        let fire_at = fire_at(&self.options.instance, &entry.schedule, scheduled_for);
+        let fire_at = entry.fire_at(&self.options.instance, scheduled_for);
         entry.due = Some(Due { scheduled_for, fire_at });
-        if entry.settling_from_before == 0 {
+        if entry.settling_from_before == 0 && !entry.holds(scheduled_for) {
             self.timers.insert((fire_at, Timer::Due(id.clone())));
         }
     }
 
     fn key(&self, schedule: &ScheduleId, scheduled_for: DateTime<Utc>, suffix: String) -> OccurrenceKey {
         OccurrenceKey { instance: self.options.instance.clone(), schedule: schedule.clone(), scheduled_for, suffix }
+    }
+}
+
+impl Entry {
+    /// When an occurrence is started, or, where the server starts it, looked for.
+    fn fire_at(&self, instance: &Instance, scheduled_for: DateTime<Utc>) -> DateTime<Utc> {
+        if self.ownership.is_servers(scheduled_for) {
+            return scheduled_for;
+        }
+        fire_at(instance, &self.schedule, scheduled_for)
+    }
+
+    /// Whether nothing is done about an occurrence until it is known whose it is.
+    fn holds(&self, scheduled_for: DateTime<Utc>) -> bool {
+        let open = match self.ownership.owner {
+            Owner::HandingOver => true,
+            // Which of the server's schedules it would be is not known.
+            Owner::TakingBack => self.ownership.copy.is_none(),
+            Owner::Local | Owner::Server => false,
+        };
+        open && scheduled_for >= self.ownership.since
     }
 }
 

@@ -97,6 +97,12 @@ words! {
         RunLost = "run_lost",
         /// skycron cancelled the run.
         Canceled = "canceled",
+        /// Skyvern's own scheduler, whose it was, did not start it.
+        NotFired = "not_fired",
+        /// Skyvern's own scheduler did not start it in time, and this daemon did (`failover = "local"`).
+        Failover = "failover",
+        /// Who fires the schedule changed just then; it was started by whoever had not done so yet.
+        HandedOver = "handed_over",
         /// A bound of this program was reached.
         Limit = "limit",
         /// The run failed at the server; the API's `failure_reason` says more.

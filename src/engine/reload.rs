@@ -23,6 +23,7 @@ impl Engine {
         self.run_timers(now, turn);
         let mut old: BTreeMap<ScheduleId, _> = std::mem::take(&mut self.entries);
         let mut told = Vec::new();
+        let mut moved: Vec<ScheduleId> = Vec::new();
         for schedule in schedules {
             let id = schedule.id.clone();
             let Some(mut entry) = old.remove(&id) else {
@@ -39,6 +40,7 @@ impl Engine {
                     let definition = Some(Box::new((definition, schedule.workflow_id.clone())));
                     let at = now.max(entry.accounted_through);
                     turn.changes.push(Change::Defined { schedule: id.clone(), at, definition });
+                    moved.push(id.clone());
                 } else if differs(&entry.schedule, &schedule) {
                     told.push(format!("{id} is started differently"));
                 } else if entry.schedule.timetable != schedule.timetable {
@@ -64,6 +66,7 @@ impl Engine {
                     new.live = entry.live;
                     new.waiting = entry.waiting;
                     new.settling_from_before = entry.settling_from_before;
+                    new.taken_at = entry.taken_at;
                 }
             }
             self.arm(&id);
@@ -83,6 +86,12 @@ impl Engine {
             let at = now.max(entry.accounted_through);
             turn.changes.push(Change::Defined { schedule: id.clone(), at, definition: None });
             turn.changes.push(Change::AccountedThrough { schedule: id.clone(), through: at });
+            self.orphan(now, id.clone(), entry.ownership.clone(), turn);
+            for key in self.watched_of(&id).cloned().collect::<Vec<_>>() {
+                if let Some(flight) = self.flights.get_mut(&key) {
+                    flight.schedule = None;
+                }
+            }
             let mut unstarted: Vec<OccurrenceKey> = self
                 .flights
                 .iter()
@@ -97,6 +106,11 @@ impl Engine {
                 self.end(now, &key, Status::Skipped, Some(reason), turn);
             }
         }
+        if self.options.mirrors {
+            for id in &moved {
+                self.take_back(now, id, "it runs another workflow by the file", turn);
+            }
+        }
         let text = match told.len() {
             0 => "nothing that matters here changed".to_owned(),
             1..=20 => told.join("; "),
@@ -108,7 +122,8 @@ impl Engine {
     /// A schedule that comes back may still have a run from before it was removed: the overlap rule counts it.
     fn find_live(&mut self, id: &ScheduleId) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        for (key, flight) in self.flights.iter().filter(|(key, _)| key.schedule == *id) {
+        let of = self.flights.iter().filter(|(key, _)| key.schedule == *id);
+        for (key, flight) in of.filter(|(_, flight)| !matches!(flight.stage, Stage::Watching { .. })) {
             entry.live.insert(key.clone());
             entry.settling_from_before += usize::from(flight.stage == Stage::Settling { from_before: true });
         }
@@ -129,6 +144,8 @@ fn known(entry: &Entry) -> ScheduleMemory {
         workflow_id: entry.schedule.workflow_id.clone(),
         accounted_through: entry.accounted_through,
         pause: entry.pause.clone(),
+        ownership: entry.ownership.clone(),
+        late: None,
     }
 }
 

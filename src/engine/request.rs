@@ -115,7 +115,13 @@ impl Engine {
                 }
                 entry.pause.clone_from(&pause);
             }
+            let paused = pause.is_some();
             turn.changes.push(Change::Paused { schedule: id.clone(), at: now, pause });
+            if paused {
+                self.take_back(now, id, "it is paused", turn);
+            } else {
+                self.may_be_handed_over(id, turn);
+            }
             Vec::new()
         });
         answer(request, result, turn);
@@ -155,7 +161,7 @@ impl Engine {
     }
 
     /// A pause is about what is due from now on, so the schedule is known from now on.
-    fn make_known(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) {
+    pub(super) fn make_known(&mut self, now: DateTime<Utc>, id: &ScheduleId, turn: &mut Turn) {
         if let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.unseen) {
             entry.unseen = false;
             let definition = entry.schedule.timetable.definition(entry.schedule.enabled);

@@ -44,7 +44,7 @@ pub struct Overview {
 const OVERDUE_SECONDS_MIN: i64 = 5;
 
 /// Where an open occurrence can stand, in a word.
-pub const STAGES: [&str; 6] = ["waiting", "later", "ready", "launching", "settling", "running"];
+pub const STAGES: [&str; 7] = ["waiting", "later", "ready", "watching", "launching", "settling", "running"];
 
 /// What an overview is to hold, at most.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,7 @@ pub struct ScheduleState {
 pub struct SnapshotFlight {
     /// Its name.
     pub key: OccurrenceKey,
-    /// In a word: `waiting`, `later`, `ready`, `launching`, `settling` or `running`.
+    /// In a word: `waiting`, `later`, `ready`, `watching`, `launching`, `settling` or `running`.
     pub stage: &'static str,
     /// Its run.
     pub run_id: Option<RunId>,
@@ -185,9 +185,10 @@ fn stage_index(stage: &Stage) -> usize {
         Stage::Waiting => 0,
         Stage::Later => 1,
         Stage::Ready => 2,
-        Stage::Launching => 3,
-        Stage::Settling { .. } => 4,
-        Stage::Running { .. } => 5,
+        Stage::Watching { .. } => 3,
+        Stage::Launching => 4,
+        Stage::Settling { .. } => 5,
+        Stage::Running { .. } => 6,
     }
 }
 

@@ -39,6 +39,19 @@ impl Engine {
             self.reopen(now, ahead, turn);
         }
         self.trust_later(now);
+        self.look_at_everything(now);
+        let taken: Vec<ScheduleId> =
+            self.entries.iter().filter(|(_, entry)| entry.taken_at.is_some()).map(|(id, _)| id.clone()).collect();
+        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Taken(_)));
+        self.entries.values_mut().for_each(|entry| entry.give_after = None);
+        for id in taken {
+            // The grace begins anew, and a wake comes for what may be over.
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.taken_at = Some(now);
+                let at = entry.proof_from().unwrap_or(now);
+                self.timers.insert((at, Timer::Taken(id)));
+            }
+        }
     }
 
     /// What is measured from a moment of the past goes on as if the clock had always been right. A step forward may be time
@@ -111,9 +124,18 @@ impl Engine {
 
     /// Opens again what was decided about a time that has not come.
     fn reopen(&mut self, now: DateTime<Utc>, ahead: Vec<Ahead>, turn: &mut Turn) {
-        for Ahead { schedule, reopen_after, redefine, tried, .. } in ahead {
+        for Ahead { schedule, reopen_after, redefine, mut tried, .. } in ahead {
             let Some(after) = reopen_after else { continue };
+            // What the server is to start was not tried here: it is opened again when it comes.
+            let early = self.watched_of(&schedule).filter(|key| key.scheduled_for > after);
+            for key in early.cloned().collect::<Vec<_>>() {
+                tried.retain(|at| *at != key.scheduled_for);
+                self.unwatch(&key);
+                self.flights.remove(&key);
+                turn.changes.push(Change::Withdrawn { key, at: now });
+            }
             self.tried_ahead.remove(&schedule);
+            self.watch.late.remove(&schedule);
             if !tried.is_empty() {
                 self.tried_ahead.insert(schedule.clone(), tried.into_iter().collect());
             }

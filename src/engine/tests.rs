@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Action, Change, Engine, Event, Options, RunReport, RunStatus, Turn,
-    change::{Ahead, AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
-    event::{LaunchReply, RequestId, Verdict},
+    change::{Ahead, AttemptOutcome, Memory, OpenOccurrence, Owner, Ownership, Pause, ScheduleMemory},
+    event::{HandoverAnswer, LaunchReply, RequestId, Verdict},
     occurrence::{Status, Trigger},
 };
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
         CatchUp, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry, Schedule, Timetable, Zone, cron::CronExpression,
     },
 };
+
+#[path = "handover_tests.rs"]
+mod handover;
 
 /// 2026-11-02 (a Monday) at this time of day, UTC; `+n ` in front: n days later.
 fn at(text: &str) -> DateTime<Utc> {
@@ -103,6 +106,12 @@ fn told(change: &Change) -> Option<String> {
         Change::Reopened { schedule, after, .. } => {
             format!("{schedule} decided again after {}", rfc3339(*after).replace("2026-11-", ""))
         }
+        Change::OwnerChanged { schedule, ownership, .. } => match ownership.owner {
+            Owner::Local => format!("{schedule} is ours"),
+            Owner::HandingOver => format!("{schedule} is being handed over"),
+            Owner::Server => format!("{schedule} is the server's since {}", ownership.since.format("%H:%M:%S")),
+            Owner::TakingBack => format!("{schedule} is being taken back"),
+        },
         Change::Noted { kind, .. } if kind.word() == "clock_stepped" => "clock stepped".to_owned(),
         _ => return None,
     })
@@ -114,6 +123,14 @@ fn done(action: &Action) -> String {
         Action::Settle(settle) => format!("> settle {}", short(&settle.key)),
         Action::Follow { key, run_id, .. } => format!("> follow {} {run_id}", short(key)),
         Action::Cancel { key, run_id } => format!("> cancel {} {run_id}", short(key)),
+        Action::Look(look) => format!("> look at {}", look.workflow_id),
+        Action::Mirror => "> mirror".to_owned(),
+        Action::Handover { result: Ok(HandoverAnswer::Go), .. } => "> go".to_owned(),
+        Action::Handover { result: Ok(HandoverAnswer::Postponed { until, why }), .. } => {
+            let until = until.map_or_else(String::new, |until| format!(" until {}", until.format("%H:%M:%S")));
+            format!("> not now{until}: {why}")
+        }
+        Action::Handover { result: Err(why), .. } => format!("> no: {why}"),
         Action::Answer { result, .. } => match result {
             Ok(keys) if keys.is_empty() => "> answer done".to_owned(),
             Ok(keys) => format!("> answer {}", keys.iter().map(short).collect::<Vec<_>>().join(", ")),
@@ -145,6 +162,7 @@ impl Play {
             launches_in_flight_max: 64,
             launches_per_second_max: None,
             fires: true,
+            mirrors: true,
         };
         options(&mut all);
         let former: BTreeMap<ScheduleId, Timetable> = memory
@@ -216,6 +234,8 @@ fn known(id: &str, expression: &str, through: &str) -> ScheduleMemory {
         workflow_id: WorkflowId::new("wpid_1").unwrap(),
         accounted_through: at(through),
         pause: None,
+        ownership: Ownership::default(),
+        late: None,
     }
 }
 
@@ -438,6 +458,7 @@ fn restart_goes_on_where_it_was() {
     let memory = |open: OpenOccurrence| Memory {
         schedules: vec![known("hourly", "0 * * * *", "14:00")],
         open: vec![open],
+        orphans: vec![],
         latest_instant: None,
     };
     let check = |open: OpenOccurrence, expected: &str| {
@@ -615,7 +636,7 @@ fn without_a_daemon_nothing_but_the_asked_for_is_touched() {
     };
     let begin = |schedules: Vec<ScheduleMemory>| {
         let open = vec![open("hourly@11:00", Status::Launching, 1, None, None)];
-        let memory = Memory { schedules, open, latest_instant: None };
+        let memory = Memory { schedules, open, orphans: vec![], latest_instant: None };
         Play::with(|o| o.fires = false, vec![schedule("hourly", "0 * * * *", |_| {})], memory, "14:30")
     };
     let started = "hourly@14:30#manual-20261102T143000000-1 manual pending
@@ -782,6 +803,7 @@ fn what_jitter_or_a_search_holds_back_is_not_lost_in_an_edit() {
         let memory = Memory {
             schedules: vec![known("a", "0 * * * *", "11:00")],
             open: vec![open("a@11:00", Status::Launching, 1, None, None)],
+            orphans: vec![],
             latest_instant: None,
         };
         let mut play = Play::with(|_| {}, vec![schedule("a", "0 * * * *", |_| {})], memory, "11:10");
@@ -807,6 +829,7 @@ fn a_start_goes_on_where_its_row_says() {
     let memory = Memory {
         schedules: vec![known("daily", "0 14 * * *", "14:00")],
         open: vec![open("daily@14:00", Status::Pending, 1, Some(AttemptOutcome::NotStarted), None)],
+        orphans: vec![],
         latest_instant: None,
     };
     let mut moved = schedule("daily", "0 14 * * *", |_| {});
@@ -816,6 +839,7 @@ fn a_start_goes_on_where_its_row_says() {
         launches_in_flight_max: 1,
         launches_per_second_max: None,
         fires: true,
+        mirrors: true,
     });
     let mut turn = Turn::default();
     let boot = Event::Boot { schedules: vec![Arc::new(moved)], memory, former: BTreeMap::new(), ahead: vec![] };
@@ -843,6 +867,7 @@ fn after_a_restart_a_run_may_be_anybody_s() {
     let memory = Memory {
         schedules: vec![known("a", "0 14 * * *", "14:00"), known("b", "5 14 * * *", "13:00")],
         open: vec![open("a@14:00", Status::Launching, 1, None, None)],
+        orphans: vec![],
         latest_instant: None,
     };
     let mut other = schedule("b", "5 14 * * *", |_| {});

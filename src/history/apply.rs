@@ -13,7 +13,7 @@ use crate::{
     crash_point::crash_point,
     engine::{
         Change, Reason, RunReport, Status,
-        change::{AttemptOutcome, MirrorCopy, NewOccurrence, NoteKind, Pause},
+        change::{AttemptOutcome, MirrorCopy, NewOccurrence, NoteKind, Ownership, Pause},
     },
     ids::{OccurrenceKey, RunId, ScheduleId, ServerScheduleId, WorkflowId},
     schedule::Definition,
@@ -59,6 +59,7 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
         Change::Occurred(new) => new.at,
         Change::AlarmRaised(alarm) | Change::AlarmsFolded { summary: alarm, .. } => alarm.at,
         Change::Reopened { at, .. }
+        | Change::Withdrawn { at, .. }
         | Change::Defined { at, .. }
         | Change::StatusChanged { at, .. }
         | Change::AttemptBegun { at, .. }
@@ -67,6 +68,7 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
         | Change::Paused { at, .. }
         | Change::AlarmsRemembered { at, .. }
         | Change::AlarmTried { at, .. }
+        | Change::OwnerChanged { at, .. }
         | Change::Mirrored { at, .. }
         | Change::Unmirrored { at, .. }
         | Change::Noted { at, .. } => *at,
@@ -84,6 +86,7 @@ impl Writer<'_> {
             Change::Defined { schedule, at, definition } => self.defined(schedule, *at, definition.as_deref()),
             Change::AccountedThrough { schedule, through } => self.accounted_through(schedule, *through),
             Change::Reopened { schedule, after, .. } => self.reopened(schedule, *after),
+            Change::Withdrawn { key, .. } => self.withdrawn(key),
             Change::Occurred(new) => self.occurred(new),
             Change::StatusChanged { key, status, reason, at } => self.status(key, *status, reason.as_ref(), *at),
             Change::AttemptBegun { key, number, at } => self.attempt_begun(key, *number, *at),
@@ -100,6 +103,7 @@ impl Writer<'_> {
             ),
             Change::RunReported { key, report, at } => self.run_reported(key, report, *at),
             Change::Paused { schedule, pause, .. } => self.paused(schedule, pause.as_ref()),
+            Change::OwnerChanged { schedule, ownership, .. } => self.owner_changed(schedule, ownership),
             Change::Mirrored { copy, at } => self.mirrored(copy, *at),
             Change::Unmirrored { server_schedule_id, .. } => self.unmirrored(server_schedule_id),
             Change::Noted { at, kind, text } => self.noted(*at, *kind, text),
@@ -164,12 +168,27 @@ impl Writer<'_> {
         self.execute(
             "DELETE FROM occurrence
               WHERE schedule = :schedule AND suffix = '' AND scheduled_for > :after AND attempts = 0
-                AND status IN ('skipped', 'missed')
+                AND (status IN ('skipped', 'missed') OR (status = 'unknown' AND through IS NOT NULL))
                 -- What lies beyond even that was left when it was taken back before, and has its word already.
                 AND scheduled_for <= (SELECT substr(accounted_through, 1, 19) || 'Z' FROM schedule WHERE id = :schedule)",
             named_params! { ":schedule": schedule.as_str(), ":after": whole_second(after) },
         )?;
         self.accounted_through(schedule, after)
+    }
+
+    fn withdrawn(&self, key: &OccurrenceKey) -> Result<(), HistoryError> {
+        let rows = self.execute(
+            "DELETE FROM occurrence
+              WHERE schedule = :schedule AND scheduled_for = :scheduled_for AND suffix = :suffix AND instance = :instance
+                AND status = 'pending' AND attempts = 0",
+            named_params! {
+                ":schedule": key.schedule.as_str(),
+                ":scheduled_for": rfc3339(key.scheduled_for),
+                ":suffix": key.suffix,
+                ":instance": key.instance.as_str(),
+            },
+        )?;
+        found(rows, "untouched row", key)
     }
 
     fn occurred(&self, new: &NewOccurrence) -> Result<(), HistoryError> {
@@ -368,6 +387,22 @@ impl Writer<'_> {
                 ":since": pause.map(|pause| rfc3339_millis(pause.since)),
                 ":until": pause.and_then(|pause| pause.until).map(rfc3339_millis),
                 ":note": pause.and_then(|pause| pause.note.as_deref()).map(|text| cut(text, TEXT_BYTES_MAX)),
+                ":schedule": schedule.as_str(),
+            },
+        )?;
+        found(rows, "definition", schedule)
+    }
+
+    fn owner_changed(&self, schedule: &ScheduleId, ownership: &Ownership) -> Result<(), HistoryError> {
+        let copy = ownership.copy.as_ref();
+        let rows = self.execute(
+            "UPDATE schedule SET owner = :owner, owner_since = :since, server_schedule = :copy, server_workflow = :workflow
+              WHERE id = :schedule",
+            named_params! {
+                ":owner": ownership.owner.word(),
+                ":since": rfc3339_millis(ownership.since),
+                ":copy": copy.map(|copy| copy.id.as_str()),
+                ":workflow": copy.map(|copy| copy.workflow_id.as_str()),
                 ":schedule": schedule.as_str(),
             },
         )?;

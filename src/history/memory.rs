@@ -13,16 +13,24 @@ use super::{
 };
 use crate::{
     clock::{is_surely_wrong, rfc3339_millis},
-    engine::change::{Ahead, AttemptOutcome, Memory, OpenOccurrence, Pause, ScheduleMemory},
+    engine::change::{
+        Ahead, AttemptOutcome, Memory, OpenOccurrence, Owner, Ownership, Pause, ScheduleMemory, ServerCopy,
+    },
     engine::{Status, Trigger},
-    ids::{Instance, OccurrenceKey, RunId, ScheduleId, WorkflowId},
+    ids::{Instance, OccurrenceKey, RunId, ScheduleId, ServerScheduleId, WorkflowId},
 };
 
 /// Reads everything.
 pub(super) fn memory(connection: &Connection) -> Result<Memory, HistoryError> {
     let schedules = collect(
         connection,
-        "SELECT s.id, d.definition, d.workflow_id, s.accounted_through, s.paused_since, s.paused_until, s.pause_note
+        "SELECT s.id, d.definition, d.workflow_id, s.accounted_through, s.paused_since, s.paused_until, s.pause_note,
+                s.owner, s.owner_since, s.server_schedule, s.server_workflow,
+                -- The latest one that the server was to start, if it was not.
+                iif(s.owner = 'local', NULL, (
+                    SELECT iif(o.trigger = 'server' AND o.status = 'missed' AND o.attempts = 0, o.scheduled_for, NULL)
+                      FROM occurrence AS o WHERE o.schedule = s.id AND o.suffix = ''
+                     ORDER BY o.scheduled_for DESC LIMIT 1)) AS late
            FROM schedule AS s JOIN definition AS d ON d.id = s.definition
           WHERE d.definition IS NOT NULL
           ORDER BY s.id",
@@ -41,8 +49,17 @@ pub(super) fn memory(connection: &Connection) -> Result<Memory, HistoryError> {
         [],
         open,
     )?;
+    let orphans = collect(
+        connection,
+        "SELECT s.id, s.owner, s.owner_since, s.server_schedule, s.server_workflow
+           FROM schedule AS s JOIN definition AS d ON d.id = s.definition
+          WHERE d.definition IS NULL AND s.owner != 'local'
+          ORDER BY s.id",
+        [],
+        |row| Ok((parsed(row, "id", |text| ScheduleId::new(text).ok())?, ownership(row)?)),
+    )?;
     let latest_instant = meta_instant(connection, "latest_instant")?;
-    Ok(Memory { schedules, open, latest_instant })
+    Ok(Memory { schedules, open, orphans, latest_instant })
 }
 
 /// What there is about the time after `now`, and what was tried beyond what is accounted for: both come of a clock that was
@@ -53,7 +70,8 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
         connection,
         "SELECT s.id, s.accounted_through, d.definition, d.workflow_id, d.at AS defined_at,
                 (SELECT min(o.scheduled_for) FROM occurrence AS o
-                  WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0 AND o.status IN ('skipped', 'missed')
+                  WHERE o.schedule = s.id AND o.suffix = '' AND o.attempts = 0
+                    AND o.status IN ('skipped', 'missed', 'unknown')
                     AND o.through > :second AND o.scheduled_for <= :second) AS stretch
            FROM schedule AS s JOIN definition AS d ON d.id = s.definition
           WHERE s.accounted_through > :now",
@@ -77,7 +95,8 @@ pub(super) fn ahead(connection: &Connection, now: DateTime<Utc>) -> Result<Vec<A
             connection,
             "SELECT scheduled_for FROM occurrence
               WHERE schedule = :schedule AND scheduled_for > :after AND suffix = ''
-                AND (scheduled_for > :through OR NOT (attempts = 0 AND status IN ('skipped', 'missed')))",
+                AND (scheduled_for > :through OR NOT (
+                        attempts = 0 AND (status IN ('skipped', 'missed') OR (status = 'unknown' AND through IS NOT NULL))))",
             named_params! {
                 ":schedule": ahead.schedule.as_str(),
                 ":after": whole_second(ahead.reopen_after.unwrap_or(ahead.accounted_through)),
@@ -118,6 +137,19 @@ fn schedule(row: &Row<'_>) -> Result<ScheduleMemory, HistoryError> {
         workflow_id: parsed(row, "workflow_id", |text| WorkflowId::new(text).ok())?,
         accounted_through: instant(row, "accounted_through")?,
         pause: pause(row)?,
+        ownership: ownership(row)?,
+        late: optional_instant(row, "late")?,
+    })
+}
+
+/// Who fires a schedule, from its four columns.
+pub(super) fn ownership(row: &Row<'_>) -> Result<Ownership, HistoryError> {
+    let id: Option<ServerScheduleId> = optional(row, "server_schedule", |text| ServerScheduleId::new(text).ok())?;
+    let workflow_id: Option<WorkflowId> = optional(row, "server_workflow", |text| WorkflowId::new(text).ok())?;
+    Ok(Ownership {
+        owner: parsed(row, "owner", Owner::from_word)?,
+        since: optional_instant(row, "owner_since")?.unwrap_or_default(),
+        copy: id.zip(workflow_id).map(|(id, workflow_id)| ServerCopy { id, workflow_id }),
     })
 }
 

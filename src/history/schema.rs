@@ -9,12 +9,12 @@ use rusqlite_migration::{M, Migrations};
 use super::HistoryError;
 
 /// Every migration, in order. Its index plus one is the `user_version` that it leaves.
-const STEPS: &[M<'static>] =
-    &[
-        M::up(include_str!("migrations/0001_first.sql")),
-        M::up(include_str!("migrations/0002_mirror.sql")),
-        M::up(include_str!("migrations/0004_alarms.sql")),
-    ];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("migrations/0001_first.sql")),
+    M::up(include_str!("migrations/0002_mirror.sql")),
+    M::up(include_str!("migrations/0003_owner.sql")),
+    M::up(include_str!("migrations/0004_alarms.sql")),
+];
 
 /// The migrations as the library wants them.
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);

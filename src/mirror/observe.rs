@@ -36,7 +36,7 @@ pub async fn observe(
     Ok(Observed { server: schedules, rows, paused, next_runs: BTreeMap::new(), has_newer_cadences })
 }
 
-/// Adds the server's own previews of the schedules that it fires, so that the plan can compare them: for people, who read
+/// Adds the server's own previews of the schedules that it fires or is to fire, so that the plan can compare them: for people, who read
 /// them. One that cannot be had is left out.
 pub async fn add_previews(server: &impl Server, wanted: &[Arc<Schedule>], observed: &mut Observed) {
     let fired: BTreeSet<_> = wanted
@@ -45,7 +45,7 @@ pub async fn add_previews(server: &impl Server, wanted: &[Arc<Schedule>], observ
         .map(|schedule| &schedule.workflow_id)
         .collect();
     let mut next_runs: BTreeMap<ServerScheduleId, Vec<DateTime<Utc>>> = BTreeMap::new();
-    let shown = observed.server.iter().filter(|copy| copy.enabled && fired.contains(&copy.workflow_id));
+    let shown = observed.server.iter().filter(|copy| fired.contains(&copy.workflow_id));
     for copy in shown.take(PREVIEWS_MAX) {
         if let Ok(copy) = server.one(&copy.workflow_id, &copy.id).await {
             next_runs.insert(copy.id, copy.next_runs);

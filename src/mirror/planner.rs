@@ -47,6 +47,7 @@ pub fn plan(wanted: &[Arc<Schedule>], observed: &Observed, settings: &PlanSettin
         rows: observed.rows.iter().map(|row| (&row.server_schedule_id, row)).collect(),
         lost: lost(observed),
         blocked: HashSet::new(),
+        rivals: HashSet::new(),
         plan: Plan::default(),
     };
     let mut ours = planner.sort_out();
@@ -94,6 +95,8 @@ struct Planner<'a> {
     /// Rows whose copy is not at the server any more.
     lost: HashMap<(&'a ScheduleId, &'a WorkflowId), &'a MirrorCopy>,
     blocked: HashSet<ScheduleId>,
+    /// Schedules of which something fires that carries their marker, and is not ours to touch.
+    rivals: HashSet<ScheduleId>,
     plan: Plan,
 }
 
@@ -229,7 +232,7 @@ impl<'a> Planner<'a> {
             prevents_twice: false,
         };
         self.plan.steps.push(step.clone());
-        if wanted.enabled {
+        if wanted.enabled && self.may_fire(schedule) {
             step.deed = Deed::Enable;
             "fires = \"server\"".clone_into(&mut step.reason);
             step.content.enabled = true;
@@ -292,6 +295,9 @@ impl<'a> Planner<'a> {
         if copy.server.enabled == wanted.enabled || self.is_blocked(&schedule.id) {
             return;
         }
+        if wanted.enabled && !self.may_fire(schedule) {
+            return;
+        }
         let by_hand =
             applied.is_some_and(|applied| applied.enabled != copy.server.enabled && applied.enabled == wanted.enabled);
         let origin = if by_hand { Origin::Server } else { Origin::File };
@@ -311,6 +317,16 @@ impl<'a> Planner<'a> {
         step.prevents_twice = deed == Deed::Disable && local;
     }
 
+    /// Whether its copy may be enabled: not where something else with its marker fires.
+    fn may_fire(&mut self, schedule: &Schedule) -> bool {
+        let rival = self.rivals.contains(&schedule.id);
+        if rival {
+            let reason = "something else that carries its marker fires at the server (see below): it would fire twice";
+            self.block(schedule, reason.to_owned(), "delete that there, or take the marker out of its description");
+        }
+        !rival
+    }
+
     /// A copy of a schedule of the file that is not the one that is kept. What is surely ours is removed: a row in the
     /// database, or a copy like the wanted one that does not fire, which is what a create with a lost answer leaves. Anything
     /// else may be somebody's own variation, made by copying ours together with its marker.
@@ -326,6 +342,9 @@ impl<'a> Planner<'a> {
                 copy.server.id
             );
             self.plan.foreign += 1;
+            if copy.server.enabled {
+                self.rivals.insert(schedule.id.clone());
+            }
             return self.remark(RemarkKind::Duplicate, Some(&schedule.id), message);
         }
         let reason = if second {

@@ -1,11 +1,14 @@
 //! What the server would do differently from what the file says, in words: for whoever lets it fire. Nothing is decided
 //! here but what the server cannot have at all ([`impossible`]).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 
-use super::plan::{CopyState, Observed, Plan, Remark, RemarkKind};
+use super::plan::{CopyState, Deed, Observed, Plan, Remark, RemarkKind};
 use crate::{
     clock::rfc3339,
     ids::ScheduleId,
@@ -47,10 +50,13 @@ pub(super) fn impossible(schedule: &Schedule, observed: &Observed) -> Option<(St
 pub(super) fn add(plan: &mut Plan, wanted: &[Arc<Schedule>], observed: &Observed, now: DateTime<Utc>) {
     let copies: HashMap<&ScheduleId, &CopyState> =
         plan.copies.iter().filter(|copy| copy.current).map(|copy| (&copy.schedule, copy)).collect();
+    let rewritten: HashSet<&ScheduleId> =
+        plan.steps.iter().filter(|step| step.deed == Deed::Update).map(|step| &step.schedule).collect();
+    let blocked: HashSet<&ScheduleId> = plan.blocked.iter().map(|blocked| &blocked.schedule).collect();
     let mut remarks = Vec::new();
     for schedule in wanted {
         let mut remark = |kind, message| remarks.push(Remark { kind, schedule: Some(schedule.id.clone()), message });
-        let blocked = plan.blocked.iter().any(|blocked| blocked.schedule == schedule.id);
+        let blocked = blocked.contains(&schedule.id);
         if schedule.policies.fires == Fires::Local {
             if !blocked && schedule.parameters.values().any(is_template_in) {
                 let message = "its copy has templates as they stand: it must not be enabled by hand";
@@ -68,7 +74,9 @@ pub(super) fn add(plan: &mut Plan, wanted: &[Arc<Schedule>], observed: &Observed
         for difference in server_differences(&schedule.timetable, now) {
             remark(RemarkKind::Evaluation, difference.to_string());
         }
-        let shown = copies.get(&schedule.id).filter(|copy| copy.enabled);
+        // What is to be rewritten announces the instants of what it was.
+        let rewritten = rewritten.contains(&schedule.id);
+        let shown = copies.get(&schedule.id).filter(|_| !rewritten);
         let shown = shown.and_then(|copy| observed.next_runs.get(&copy.copy.id));
         if let Some(message) = shown.and_then(|shown| preview(schedule, shown, now)) {
             remark(RemarkKind::Preview, message);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{clock::rfc3339, skyvern::ServerCadence};
 
-const ORGANIZATION: &str = "o_100000000000000001";
+pub(super) const ORGANIZATION: &str = "o_100000000000000001";
 
 /// A time as the real server writes it: UTC without saying so, and without a fraction where there is none.
 fn time(at: DateTime<Utc>) -> Value {

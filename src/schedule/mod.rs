@@ -5,7 +5,10 @@
 
 pub mod cron;
 pub mod definition;
+mod in_words;
 pub mod interval;
+pub mod not_due;
+pub mod phrase;
 pub mod policy;
 pub mod server;
 pub mod template;
@@ -22,7 +25,8 @@ use serde_json::{Map, Value};
 use crate::ids::{ScheduleId, ServerScheduleId, WorkflowId};
 pub use cron::{CronError, CronExpression};
 pub use definition::Definition;
-pub use policy::{CatchUp, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
+pub use not_due::NotDue;
+pub use policy::{CatchUp, Failover, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry};
 pub use upcoming::{DefinitionError, Timetable, TimetableError};
 pub use warnings::{Warning, WarningKind, warnings};
 pub use zone::{LocalTime, Zone};

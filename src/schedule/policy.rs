@@ -17,6 +17,18 @@ words! {
 }
 
 words! {
+    /// What happens to an occurrence that Skyvern's own scheduler, whose it is, did not start in time.
+    #[derive(Default)]
+    Failover {
+        /// It is `missed`.
+        #[default]
+        None = "none",
+        /// The schedule is taken back from the server, this daemon starts it, and hands the schedule over again.
+        Local = "local",
+    }
+}
+
+words! {
     /// What happens when an occurrence is due while a run of its schedule is still going.
     #[derive(Default)]
     Overlap {
@@ -102,6 +114,10 @@ pub struct RunRetry {
 pub struct Policies {
     /// Who starts the runs.
     pub fires: Fires,
+    /// With `fires = "server"`: how late the server may be; past it, the occurrence is `missed`.
+    pub server_grace: Duration,
+    /// With `fires = "server"`: what happens to an occurrence that the server did not start in time.
+    pub failover: Failover,
     /// Due while a run is still going.
     pub overlap: Overlap,
     /// Passed while nothing could fire.
@@ -130,6 +146,8 @@ impl Default for Policies {
     fn default() -> Self {
         Self {
             fires: Fires::default(),
+            server_grace: Duration::from_secs(5 * 60),
+            failover: Failover::default(),
             overlap: Overlap::default(),
             catch_up: CatchUp::default(),
             catch_up_window: Duration::from_secs(24 * 3600),

@@ -180,6 +180,11 @@ impl Timetable {
         &self.0.cadence
     }
 
+    /// `starts_at` and `ends_at`.
+    pub(super) fn bounds(&self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+        (self.0.starts_at.map(instant), self.0.ends_at.map(instant))
+    }
+
     /// Whether an instant is between `starts_at` and `ends_at`.
     pub(super) fn is_active(&self, instant: DateTime<Utc>) -> bool {
         let seconds = instant.timestamp();

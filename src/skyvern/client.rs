@@ -137,6 +137,15 @@ impl Client {
         &self.inner.pulse
     }
 
+    /// How long ago the server was last heard of, on any call, and what was wrong with its answer or the lack of one; `None`:
+    /// never.
+    #[must_use]
+    pub fn heard(&self) -> Option<(Duration, Option<String>)> {
+        let beat = self.inner.pulse.latest()?;
+        let trouble = (!beat.is_good()).then_some(beat.text);
+        Some((beat.watch.elapsed(), trouble))
+    }
+
     /// The key, for taking it out of texts.
     pub(super) fn key(&self) -> &Secret {
         &self.inner.api_key

@@ -13,13 +13,14 @@
 //! | `sorting` | the answer to a start → [`StartReply`]; pure |
 //! | `answer` | what a server said, in one line |
 //! | `error` | the kinds of failure |
-//! | `runs`, `lists`, `schedules/`, `workflows`, `server` | the calls |
+//! | `runs`, `lists`, `schedules/`, `workflows`, `browsers`, `server` | the calls |
 //! | `poster` | a POST to another program, for alarms |
 //! | `pulse` | how the latest requests were taken |
 //! | `tag` | the occurrence's key as a tag of its run |
 //! | `wire` | the shapes of the JSON, private, tolerant of what is new |
 
 mod answer;
+mod browsers;
 mod client;
 mod error;
 mod lists;
@@ -34,6 +35,7 @@ mod transport;
 mod wire;
 mod workflows;
 
+pub use browsers::BrowserState;
 pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
@@ -47,4 +49,4 @@ pub use schedules::{
 pub use server::{Organization, ServerFacts, TagSearch};
 pub use sorting::{StartReply, refuses_the_key, refuses_the_webhook};
 pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
-pub use workflows::{Workflow, WorkflowParameter};
+pub use workflows::{WORKFLOWS_MAX, Workflow, WorkflowParameter};

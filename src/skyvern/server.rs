@@ -1,6 +1,6 @@
 //! The server itself: its version, whether it takes the key, and whether its search by tag can be trusted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 
 use super::{
@@ -46,6 +46,18 @@ pub struct ServerFacts {
     pub version: Option<String>,
     /// What its clock showed when it answered, cut to the second.
     pub date: Option<DateTime<Utc>>,
+}
+
+impl ServerFacts {
+    /// How far its clock is ahead of this machine's, at the least, if it was asked and answered at these instants; negative:
+    /// behind. `None`: it did not tell the time.
+    #[must_use]
+    pub fn clock_ahead(&self, asked: DateTime<Utc>, answered: DateTime<Utc>) -> Option<TimeDelta> {
+        let server = self.date?;
+        // The header is cut to the second.
+        let (earliest, latest) = (server - answered, server + TimeDelta::seconds(1) - asked);
+        Some(if earliest > TimeDelta::zero() { earliest } else { latest.min(TimeDelta::zero()) })
+    }
 }
 
 impl Client {

@@ -207,6 +207,13 @@ pub(super) struct Parameter {
     pub(super) default_value: Option<Value>,
 }
 
+/// A browser session or profile.
+#[derive(Debug, Deserialize)]
+pub(super) struct Browser {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) status: Option<String>,
+}
+
 /// `GET /api/v1/version`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Version {

@@ -224,8 +224,16 @@ fn workflows() {
             assert_eq!(error.kind, ApiErrorKind::NotFound);
             assert_eq!(sorted(&start(&client, id).await), "refused 404");
         }
-        assert_eq!(client.list_workflows(1, 10, None).await.unwrap(), vec![declared]);
-        assert_eq!(client.list_workflows(2, 10, None).await.unwrap(), vec![]);
+        assert_eq!(client.list_workflows(None, 10).await.unwrap(), vec![declared]);
+        assert_eq!(client.list_workflows(Some("nothing is called this"), 10).await.unwrap(), vec![]);
+        // More than two pages, each once, and no more than asked for.
+        for number in 10..75 {
+            sandbox.put_workflow(workflow(&format!("wpid_{number}"), false));
+        }
+        let all = client.list_workflows(None, 1_000).await.unwrap();
+        let ids: std::collections::BTreeSet<_> = all.iter().map(|workflow| workflow.id.as_str()).collect();
+        assert_eq!((all.len(), ids.len()), (66, 66));
+        assert_eq!(client.list_workflows(None, 30).await.unwrap().len(), 30);
     });
 }
 

@@ -115,7 +115,7 @@ fn workflows() {
         workflow.parameters.iter().map(|p| (p.key.as_str(), p.kind.as_str(), p.required)).collect();
     assert_eq!(parameters, [("url", "string", false), ("need", "integer", true)], "outputs of blocks are none");
     let (_script, client) = serve(include_str!("data/workflows.json"));
-    let all = block_on(client.list_workflows(1, 2, Some("pro"))).unwrap();
+    let all = block_on(client.list_workflows(Some("pro"), 100)).unwrap();
     assert_eq!(all.len(), 1);
     let (_script, client) = serve(include_str!("data/organizations.json"));
     let organization = block_on(client.check_key()).unwrap().unwrap();

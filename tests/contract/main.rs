@@ -65,7 +65,20 @@ fn contract(server: &Server) {
     a_cancelled_run(server, &probe);
     tags(server, &probe);
     a_deleted_workflow(server);
+    browsers(server);
     schedules::contract(server);
+}
+
+/// Browser sessions and profiles that are not there.
+fn browsers(server: &Server) {
+    let detail = |path: &str| {
+        let (status, body) = server.ask_as(Some(&server.key), "GET", path, "");
+        assert_eq!(status, 404, "{path}: {body}");
+        body["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(detail("/v1/browser_sessions/pbs_1"), "Browser session pbs_1 not found");
+    let profile = detail("/v1/browser_profiles/bp_1");
+    assert!(profile.starts_with("Browser profile bp_1 not found for organization o_"), "{profile}");
 }
 
 /// A clock that is ahead by so many seconds: what the sandbox goes by, so that nobody waits for a minute.

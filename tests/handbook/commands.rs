@@ -139,10 +139,14 @@ fn commands_in_running_text_exist() {
     let mut counted = 0;
     for (name, page) in pages() {
         for code in inline_code(&page).iter().filter_map(|code| code.strip_prefix("skycron ")) {
-            let mut words = code.split_whitespace();
+            let mut words = code.split_whitespace().peekable();
             let Some(word) = words.next().filter(|word| !word.starts_with('-') && *word != "COMMAND") else { continue };
-            let command =
+            let mut command =
                 program.find_subcommand(word).unwrap_or_else(|| panic!("{name}: there is no `skycron {code}`"));
+            while let Some(inner) = words.peek().and_then(|word| command.find_subcommand(word)) {
+                command = inner;
+                words.next();
+            }
             counted += 1;
             for option in words.filter_map(|word| word.strip_prefix("--")) {
                 let option = option.split('=').next().unwrap();

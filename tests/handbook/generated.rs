@@ -83,14 +83,22 @@ fn commands() {
     let mut page = format!("{NOTE}\n# The commands\n\nWhat `skycron COMMAND --help` prints.\n");
     let mut program = Cli::command().term_width(100);
     program.build();
-    write!(page, "\n## `skycron`\n\n```text\n{}\n```\n", help(&mut program)).unwrap();
-    for command in program.get_subcommands_mut() {
-        write!(page, "\n## `{}`\n\n```text\n{}\n```\n", command.get_name().to_owned(), help(command)).unwrap();
+    write!(page, "\n## `skycron`\n\n```text\n{}\n```\n", help(&program)).unwrap();
+    for command in program.get_subcommands() {
+        write_command(&mut page, command, "");
     }
     is_current("docs/src/reference/commands.md", &page);
 }
 
-fn help(command: &mut clap::Command) -> String {
+fn write_command(page: &mut String, command: &clap::Command, above: &str) {
+    let name = format!("{above}{}", command.get_name());
+    write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help(command)).unwrap();
+    for inner in command.get_subcommands() {
+        write_command(page, inner, &format!("{name} "));
+    }
+}
+
+fn help(command: &clap::Command) -> String {
     let mut command = command.clone().term_width(100);
     let text = command.render_long_help().to_string();
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_end().to_owned()

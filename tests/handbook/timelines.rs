@@ -5,18 +5,18 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write as _,
     sync::Arc,
-    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use skycron::{
+    config::{Config, Environment},
     engine::{
         Action, Change, Engine, Event, Options, RunReport, RunStatus, Status, Turn,
-        change::{Memory, ScheduleMemory},
+        change::{Memory, Ownership, ScheduleMemory},
         event::LaunchReply,
     },
-    ids::{Instance, OccurrenceKey, RunId, ScheduleId, WorkflowId},
-    schedule::{CatchUp, CronExpression, Fold, Gap, Overlap, Policies, RunRetry, Schedule, Timetable, Zone},
+    ids::{Instance, OccurrenceKey, RunId},
+    schedule::Schedule,
 };
 
 use crate::is_current;
@@ -35,7 +35,8 @@ fn at(hours: f64) -> DateTime<Utc> {
 struct Scenario {
     label: &'static str,
     expression: &'static str,
-    policies: Policies,
+    /// As the file has them.
+    policies: String,
     /// How long each run takes, in hours, and how it ends; the last goes on for all further ones.
     runs: &'static [(f64, RunStatus)],
     /// When the machine is off.
@@ -50,20 +51,12 @@ struct Mark {
     run: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-fn schedule(scenario: &Scenario) -> Schedule {
-    let expression = CronExpression::parse(scenario.expression).unwrap();
-    Schedule {
-        id: ScheduleId::new("s").unwrap(),
-        workflow_id: WorkflowId::new("wpid_1").unwrap(),
-        server_schedule_id: None,
-        name: None,
-        description: None,
-        enabled: true,
-        timetable: Timetable::cron(expression, Zone::utc(), Gap::Shift, Fold::Auto).unwrap(),
-        parameters: serde_json::Map::new(),
-        run_options: serde_json::Map::new(),
-        policies: scenario.policies.clone(),
-    }
+fn schedule(scenario: &Scenario) -> Arc<Schedule> {
+    let Scenario { expression, policies, .. } = scenario;
+    let file =
+        format!("[[schedule]]\nid = \"s\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"{expression}\"\n{policies}");
+    let environment = Environment::from_pairs([("TZDIR", "/nowhere")]);
+    Config::parse("schedules.toml".as_ref(), &file, &environment).unwrap().schedules.remove(0)
 }
 
 /// A process: an engine, and what is to happen to it.
@@ -98,11 +91,12 @@ impl<'s> Play<'s> {
             launches_in_flight_max: 64,
             launches_per_second_max: None,
             fires: true,
+            mirrors: false,
         })
     }
 
     fn boot(&mut self, now: DateTime<Utc>, memory: Memory) {
-        let schedules = vec![Arc::new(schedule(self.scenario))];
+        let schedules = vec![schedule(self.scenario)];
         let event = Event::Boot { schedules, memory, former: BTreeMap::new(), ahead: vec![] };
         self.handle(now, event);
     }
@@ -134,7 +128,7 @@ impl<'s> Play<'s> {
                     let name = (new.key.scheduled_for, new.key.suffix.clone());
                     // A row that stands for a stretch is drawn once for each of it.
                     let through = new.through.unwrap_or(new.key.scheduled_for);
-                    let timetable = schedule(self.scenario).timetable;
+                    let timetable = schedule(self.scenario).timetable.clone();
                     let mut due = Some(new.key.scheduled_for);
                     while let Some(instant) = due.filter(|instant| *instant <= through) {
                         let mark = Mark { due: instant, status: new.status, run: None };
@@ -195,9 +189,11 @@ fn play(scenario: &Scenario, from: f64, to: f64) -> Vec<Mark> {
         let memory = ScheduleMemory {
             id: schedule.id.clone(),
             definition: schedule.timetable.definition(true),
-            workflow_id: schedule.workflow_id,
+            workflow_id: schedule.workflow_id.clone(),
             accounted_through: play.accounted_through,
             pause: None,
+            ownership: Ownership::default(),
+            late: None,
         };
         play.engine = Play::engine();
         play.boot(at(on), Memory { schedules: vec![memory], ..Memory::default() });
@@ -310,19 +306,14 @@ fn shows(scenario: &Scenario, (from, to): (f64, f64), expected: &str) {
 
 #[test]
 fn overlap() {
-    let row = |label, overlap| Scenario {
+    let row = |label| Scenario {
         label,
         expression: "0 * * * *",
-        policies: Policies { overlap, ..Policies::default() },
+        policies: format!("overlap = \"{label}\""),
         runs: &[(0.4, RunStatus::Completed), (2.3, RunStatus::Completed), (0.4, RunStatus::Completed)],
         off: None,
     };
-    let rows = [
-        row("skip", Overlap::Skip),
-        row("buffer_one", Overlap::BufferOne),
-        row("cancel_running", Overlap::CancelRunning),
-        row("allow", Overlap::Allow),
-    ];
+    let rows = [row("skip"), row("buffer_one"), row("cancel_running"), row("allow")];
     let span = (8.5, 14.5);
     shows(&rows[0], span, "completed completed skipped skipped completed completed");
     shows(&rows[1], span, "completed completed completed skipped completed completed");
@@ -333,18 +324,21 @@ fn overlap() {
 
 #[test]
 fn catch_up() {
-    let row = |label, catch_up, hours: u64| Scenario {
+    let row = |label, catch_up, window| Scenario {
         label,
         expression: "0 * * * *",
-        policies: Policies { catch_up, catch_up_window: Duration::from_secs(hours * 3600), ..Policies::default() },
+        policies: format!(
+            "catch_up = \"{catch_up}\"
+catch_up_window = \"{window}\""
+        ),
         runs: &[(0.3, RunStatus::Completed)],
         off: Some((9.6, 13.25)),
     };
     let rows = [
-        row("latest", CatchUp::Latest, 24),
-        row("all", CatchUp::All, 24),
-        row("all, window 3h", CatchUp::All, 3),
-        row("none", CatchUp::None, 24),
+        row("latest", "latest", "24h"),
+        row("all", "all", "24h"),
+        row("all, window 3h", "all", "3h"),
+        row("none", "none", "24h"),
     ];
     let span = (8.5, 15.5);
     shows(&rows[0], span, "completed missed missed missed completed completed completed");
@@ -359,13 +353,12 @@ fn retry() {
     let row = |label, retry| Scenario {
         label,
         expression: "0 9 * * *",
-        policies: Policies { retry, ..Policies::default() },
+        policies: format!("retry = {retry}"),
         runs: &[(0.4, RunStatus::Failed), (0.4, RunStatus::Failed), (0.4, RunStatus::Completed)],
         off: None,
     };
-    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-    let three = RunRetry { max_attempts: 3, on: vec!["failed".to_owned()], delay: minutes(30), max_delay: minutes(60) };
-    let rows = [row("none", None), row("max_attempts = 3", Some(three))];
+    let three = "{ max_attempts = 3, on = [\"failed\"], delay = \"30m\", max_delay = \"1h\" }";
+    let rows = [row("none", "\"none\""), row("max_attempts = 3", three)];
     let span = (8.5, 13.5);
     shows(&rows[0], span, "failed");
     shows(&rows[1], span, "failed failed completed");

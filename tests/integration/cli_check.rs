@@ -196,7 +196,7 @@ fn unknown_keys() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    check_settings("[log]\nlevel = \"info\"", &["1:2 not_available `log` is not available in this version"]);
+    check_option("cdp_connect_headers = {}", &["5:1 not_available `cdp_connect_headers` is not available in this version"]);
 }
 
 #[test]
@@ -633,8 +633,8 @@ fn json_has_one_object_a_line() {
 #[test]
 fn a_good_file_says_how_many_and_by_whose_rules() {
     let good = format!("{HEAD}cron_expression = \"0 9 * * *\"\n");
-    let said =
-        "schedules.toml: 1 schedule, no problems\nzone rules: tzdata 2025b, built in (no zone files were found)\n";
+    let said = "SCHEDULE  CADENCE    DUE\na         0 9 * * *  At 09:00 every day, UTC\n\n\
+        schedules.toml: 1 schedule, no problems\nzone rules: tzdata 2025b, built in (no zone files were found)\n";
     Project::with_file(&good).run(&["check"]).code(0).stdout_is(said).stderr_is("");
     Project::with_file(&good).run(&["check", "--format", "json"]).code(0).stdout_is("").stderr_is("");
 }

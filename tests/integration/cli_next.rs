@@ -116,17 +116,19 @@ fn text_is_a_table_with_local_time_and_offset() {
     let ran = Project::with_file(FILE).run(&["next", "weekday-report", "--after", "2026-10-30T13:00:00Z", "-n", "1"]);
     let ran = ran.code(0).stderr_is("");
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert!(lines[0].starts_with("SCHEDULE        LOCAL TIME "), "{}", ran.stdout);
+    assert_eq!(lines[0], "weekday-report: At 09:00 on weekdays, New York time (0 9 * * 1-5)");
+    assert!(lines[1].starts_with("SCHEDULE        LOCAL TIME "), "{}", ran.stdout);
     let row = "weekday-report  Mon 2026-11-02 09:00:00 -05:00  America/New_York  2026-11-02T14:00:00Z";
-    assert!(lines[1].starts_with(row), "{}", ran.stdout);
-    assert_eq!(lines.len(), 2);
+    assert!(lines[2].starts_with(row), "{}", ran.stdout);
+    assert_eq!(lines.len(), 3);
 }
 
 #[test]
 fn what_is_not_due_is_said() {
     let project = Project::with_file(FILE);
     project.run(&["next", "off"]).code(0).stdout_is("").stderr_is("off is disabled: it is not due\nnothing is due\n");
-    project.run(&["next", "once", "--after", "2030-01-01"]).code(0).stdout_is("").stderr_is("nothing is due\n");
+    let once = "once: Once, on 2026-11-02 23:00, Tokyo time (run_at)\n";
+    project.run(&["next", "once", "--after", "2030-01-01"]).code(0).stdout_is(once).stderr_is("nothing is due\n");
 }
 
 #[test]

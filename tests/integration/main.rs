@@ -6,6 +6,7 @@
 mod daemon_rig;
 mod mirror_rig;
 mod support;
+mod terminal;
 
 mod calendar;
 mod cli_audit;
@@ -14,10 +15,14 @@ mod cli_check_mirror;
 mod cli_common;
 mod cli_doctor;
 mod cli_failures;
+mod cli_init;
 mod cli_mirror;
 mod cli_mirror_faults;
 mod cli_next;
+mod cli_online;
 mod cli_sandbox;
+mod cli_status;
+mod cli_why;
 mod daemon_log;
 mod daemon_reload;
 mod daemon_signals;

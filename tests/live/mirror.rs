@@ -298,7 +298,7 @@ fn file_of_life(life: usize, workflow: &str) -> (String, BTreeMap<String, Value>
             continue;
         }
         let minute = (life / 2 + number) % 60;
-        let is_fired = (life / 2 + number) % 2 == 0;
+        let is_fired = (life / 2 + number).is_multiple_of(2);
         let fires = if is_fired { "server" } else { "local" };
         let more = format!("cron_expression = \"{minute} 3 1 1 *\"\nname = \"Life {}\"\nfires = {fires:?}", life / 2);
         text += &schedule(id, workflow, &more);

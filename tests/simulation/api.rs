@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 use skycron::{
     engine::{RunReport, RunStatus, settle::Candidate},
-    ids::{OccurrenceKey, RunId, WorkflowId},
+    ids::{OccurrenceKey, RunId, ServerScheduleId, WorkflowId},
 };
 
 use crate::faults::{Dice, Effect};
@@ -28,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) workflow_id: WorkflowId,
     /// Our start that made it; `None`: somebody else's.
     pub(crate) asked_by: Option<(OccurrenceKey, u32)>,
+    /// The server's own schedule that made it, and for which occurrence.
+    pub(crate) scheduled: Option<(ServerScheduleId, OccurrenceKey)>,
     tag: Option<OccurrenceKey>,
     pub(crate) tag_seen_from: Millis,
     parameters: Map<String, Value>,
@@ -59,6 +61,8 @@ pub(crate) struct Api {
     pub(crate) tags: bool,
     /// Whether the read side is closed to this organisation (a 403), though tags are written.
     pub(crate) skew_ms: i64,
+    /// Whether it makes the ids of its own schedules' runs from their occurrences.
+    pub(crate) names_ids: bool,
     /// Until then, every connection is refused.
     pub(crate) down_until: Millis,
     pub(crate) runs: Vec<Run>,
@@ -68,7 +72,16 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(tags: bool, skew_ms: i64) -> Self {
-        Self { tags, skew_ms, down_until: 0, runs: Vec::new(), index: BTreeMap::new(), asked: BTreeMap::new() }
+        let names_ids = skew_ms % 2 == 0;
+        Self {
+            tags,
+            skew_ms,
+            names_ids,
+            down_until: 0,
+            runs: Vec::new(),
+            index: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
     }
 
     fn shown(&self, at: Millis) -> DateTime<Utc> {
@@ -118,6 +131,7 @@ impl Api {
             workflow_id,
             tag: asked_by.as_ref().map(|(key, _)| key.clone()),
             asked_by,
+            scheduled: None,
             tag_seen_from: if self.tags { tag_seen_from } else { Millis::MAX },
             parameters,
             by_api: dice.chance(900),
@@ -129,6 +143,48 @@ impl Api {
         let run = self.runs.last_mut().unwrap();
         run.by_api |= run.asked_by.is_some();
         Some(id)
+    }
+
+    /// The server's own scheduler makes a run, if it has none of that occurrence.
+    pub(crate) fn start_scheduled(
+        &mut self,
+        at: Millis,
+        dice: &mut Dice,
+        workflow_id: WorkflowId,
+        scheduled: Option<(ServerScheduleId, OccurrenceKey)>,
+    ) -> Option<RunId> {
+        if self.runs.iter().rev().take(500).any(|run| run.scheduled == scheduled) {
+            return None;
+        }
+        let id = self.start(at, dice, Effect::Run, workflow_id, Map::new(), None)?;
+        let run = self.runs.last_mut().unwrap();
+        run.by_api = false;
+        if let Some((_, key)) = &scheduled {
+            self.asked.entry(key.clone()).or_default().push(self.runs.len() - 1);
+        }
+        self.runs.last_mut().unwrap().scheduled = scheduled;
+        Some(id)
+    }
+
+    /// Whether one of the server's schedules made a run since an instant of its clock.
+    pub(crate) fn fired_since(&self, copy: &ServerScheduleId, since: DateTime<Utc>) -> bool {
+        let runs = self.runs.iter().rev().take_while(|run| self.shown(run.created_at) >= since);
+        runs.into_iter().any(|run| run.scheduled.as_ref().is_some_and(|(id, _)| id == copy))
+    }
+
+    /// The runs of a workflow that the server's schedules made, from an instant of its clock on.
+    #[expect(clippy::type_complexity, reason = "the parts of a row of the list, for one caller")]
+    pub(crate) fn scheduled(
+        &self,
+        at: Millis,
+        workflow_id: &WorkflowId,
+        since: DateTime<Utc>,
+    ) -> impl Iterator<Item = (&RunId, &ServerScheduleId, DateTime<Utc>, DateTime<Utc>, (RunStatus, bool))> {
+        let runs = self.runs.iter().rev().take_while(move |run| self.shown(run.created_at) >= since);
+        runs.filter(move |run| run.workflow_id == *workflow_id).filter_map(move |run| {
+            let (copy, key) = run.scheduled.as_ref()?;
+            Some((&run.id, copy, key.scheduled_for, self.shown(run.created_at), run.status(at)))
+        })
     }
 
     /// Somebody presses "retry" in the web interface: a second run with the first one's tag.

@@ -58,6 +58,10 @@ pub(crate) struct Profile {
     pub(crate) server_crashes: bool,
     /// Whether others start runs of the same workflows.
     pub(crate) others: bool,
+    /// Whether the server fires some of the schedules.
+    pub(crate) mirrors: bool,
+    /// Polls of the server's own scheduler that do not happen.
+    pub(crate) server_misses: u32,
 }
 
 impl Profile {
@@ -72,6 +76,8 @@ impl Profile {
             sleep: false,
             server_crashes: false,
             others: false,
+            mirrors: false,
+            server_misses: 0,
         }
     }
 
@@ -85,6 +91,8 @@ impl Profile {
             sleep: dice.chance(300),
             server_crashes: dice.chance(300),
             others: dice.chance(300),
+            mirrors: dice.chance(400),
+            server_misses: dice.pick(&[0, 50, 600, 950]),
         }
     }
 }

@@ -10,8 +10,8 @@ use serde_json::Map;
 use skycron::{
     ids::{ScheduleId, WorkflowId},
     schedule::{
-        CatchUp, CronExpression, Definition, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry, Schedule, Timetable,
-        Zone,
+        CatchUp, CronExpression, Definition, Failover, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry,
+        Schedule, Timetable, Zone,
     },
 };
 
@@ -68,11 +68,13 @@ pub(crate) fn timetable(definition: &Definition) -> Timetable {
 pub(crate) struct File {
     pub(crate) schedules: Vec<Arc<Schedule>>,
     made: u32,
+    /// The server fires some of them.
+    mirrors: bool,
 }
 
 impl File {
-    pub(crate) fn any(dice: &mut Dice, now: Millis) -> Self {
-        let mut file = Self::default();
+    pub(crate) fn any(dice: &mut Dice, now: Millis, mirrors: bool) -> Self {
+        let mut file = Self { mirrors, ..Self::default() };
         for _ in 0..dice.range(1, 5) {
             file.add(dice, now);
         }
@@ -83,7 +85,7 @@ impl File {
     pub(crate) fn thousand(dice: &mut Dice, now: Millis) -> Self {
         let mut file = Self::default();
         for n in 0..1000 {
-            let mut schedule = any_schedule(dice, now, &format!("y{n}"));
+            let mut schedule = any_schedule(dice, now, &format!("y{n}"), false);
             let expression = format!("{} {} * * *", dice.range(0, 59), dice.range(0, 23));
             let (expression, zone) = (CronExpression::parse(&expression).unwrap(), zone(dice.pick(ZONES)).unwrap());
             schedule.timetable = Timetable::cron(expression, zone, Gap::Shift, Fold::Auto).unwrap();
@@ -100,7 +102,7 @@ impl File {
             (0..6).map(|n| format!("s{n}")).filter(|name| !taken.contains(&name.as_str())).collect();
         let Some(name) = free.get(usize::try_from(dice.range(0, 5)).unwrap()).or(free.first()) else { return };
         self.made += 1;
-        let schedule = any_schedule(dice, now, name);
+        let schedule = any_schedule(dice, now, name, self.mirrors);
         self.schedules.push(Arc::new(schedule));
     }
 
@@ -119,14 +121,14 @@ impl File {
             0 => schedule.enabled = !schedule.enabled,
             1 => schedule.timetable = any_timetable(dice, now),
             2 => schedule.workflow_id = any_workflow(dice),
-            3 => schedule.policies = any_policies(dice),
+            3 => schedule.policies = any_policies(dice, self.mirrors),
             _ => drop(schedule.parameters.insert("edited".to_owned(), dice.range(0, 9).into())),
         }
         self.schedules[index] = Arc::new(schedule);
     }
 }
 
-fn any_schedule(dice: &mut Dice, now: Millis, name: &str) -> Schedule {
+fn any_schedule(dice: &mut Dice, now: Millis, name: &str, mirrors: bool) -> Schedule {
     let mut parameters = Map::new();
     if dice.chance(700) {
         parameters.insert("url".to_owned(), name.into());
@@ -141,7 +143,7 @@ fn any_schedule(dice: &mut Dice, now: Millis, name: &str) -> Schedule {
         timetable: any_timetable(dice, now),
         parameters,
         run_options: Map::new(),
-        policies: any_policies(dice),
+        policies: any_policies(dice, mirrors),
     }
 }
 
@@ -166,7 +168,8 @@ fn any_timetable(dice: &mut Dice, now: Millis) -> Timetable {
     timetable.within(Some(instant(from)), Some(instant(until)))
 }
 
-fn any_policies(dice: &mut Dice) -> Policies {
+fn any_policies(dice: &mut Dice, mirrors: bool) -> Policies {
+    let servers = mirrors && dice.chance(600);
     let seconds = |n: i64| Duration::from_secs(u64::try_from(n).unwrap());
     Policies {
         overlap: dice.pick(Overlap::ALL),
@@ -180,6 +183,9 @@ fn any_policies(dice: &mut Dice) -> Policies {
             delay: seconds(dice.range(1, 600)),
             max_delay: seconds(900),
         }),
+        fires: if servers { Fires::Server } else { Fires::Local },
+        server_grace: if servers { seconds(dice.pick(&[60, 120, 300, 900])) } else { seconds(300) },
+        failover: if servers && dice.chance(500) { Failover::Local } else { Failover::None },
         on_unknown: if dice.chance(100) { OnUnknown::Retry } else { OnUnknown::Hold },
         ..Policies::default()
     }

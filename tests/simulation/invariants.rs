@@ -132,13 +132,23 @@ impl Ledger {
                             && key.scheduled_for.timestamp() > after.timestamp()
                             && through.is_some_and(|through| key.scheduled_for <= through)
                             && row.attempts.is_empty()
-                            && matches!(row.status, Status::Skipped | Status::Missed)
+                            && (matches!(row.status, Status::Skipped | Status::Missed)
+                                || (row.status == Status::Unknown && row.count > 1))
                     };
                     self.rows.retain(|key, row| !taken_back(key, row));
                     self.stretches.retain(|key| self.rows.contains_key(key));
                     let account = self.schedules.entry(schedule.clone()).or_default();
                     account.accounted_through = Some(*after);
                     moved.insert(schedule, Some(*after));
+                }
+                Change::Withdrawn { key, at } => {
+                    let row = self.rows.remove(key).ok_or_else(|| format!("{key} has no row"))?;
+                    self.open.remove(key);
+                    ensure!(
+                        row.trigger == Trigger::Server && row.status == Status::Pending && row.attempts.is_empty(),
+                        "{key} is withdrawn: {row:?}"
+                    );
+                    ensure!(key.scheduled_for > *at, "{key} is withdrawn at {at}");
                 }
                 Change::Occurred(new) => self.occurred(new)?,
                 other => self.row_changed(other)?,
@@ -166,7 +176,8 @@ impl Ledger {
             new.key,
             new.at
         );
-        let begins = matches!(new.status, Status::Pending | Status::Skipped | Status::Missed);
+        let unwatched = new.status == Status::Unknown && new.count > 1;
+        let begins = matches!(new.status, Status::Pending | Status::Skipped | Status::Missed) || unwatched;
         ensure!(begins, "{} begins as {}", new.key, new.status);
         ensure!(new.count == 1 || !new.status.is_open(), "{} is a stretch and open", new.key);
         ensure!(new.status.is_open() || new.reason.is_some(), "{} is {} without a reason", new.key, new.status);
@@ -192,11 +203,21 @@ impl Ledger {
             Change::StatusChanged { key, status, reason, .. } => {
                 let row = self.rows.get_mut(key).ok_or_else(|| format!("{key} has no row"))?;
                 let from = row.status;
-                ensure!(may_follow(from, *status), "{key} went from {from} to {status}");
+                let servers = row.trigger == Trigger::Server
+                    && match (from, status) {
+                        // Found, or given up; and found after all.
+                        (Status::Pending, Status::Running | Status::Unknown) | (Status::Missed, Status::Running) => {
+                            true
+                        }
+                        _ => false,
+                    };
+                ensure!(servers || may_follow(from, *status), "{key} went from {from} to {status}");
                 let explained = reason.is_some() || status.is_open() || *status == Status::Completed;
                 ensure!(explained, "{key} is {status} without a reason");
                 row.status = *status;
-                if !status.is_open() {
+                if status.is_open() {
+                    self.open.insert(key.clone());
+                } else {
                     self.open.remove(key);
                 }
             }
@@ -224,7 +245,7 @@ impl Ledger {
     /// A start of the timetable's own is within its window, and not beside another run of its schedule.
     fn may_begin(&self, key: &OccurrenceKey, at: DateTime<Utc>) -> Verdict {
         let row = self.rows.get(key).ok_or_else(|| format!("{key} has no row"))?;
-        if matches!(row.trigger, Trigger::Schedule | Trigger::CatchUp) {
+        if matches!(row.trigger, Trigger::Schedule | Trigger::CatchUp | Trigger::Server) {
             let late = at - key.scheduled_for;
             let window = self.window_max.get(&key.schedule).copied().unwrap_or_default();
             ensure!(late <= window, "{key} is started {late} after it was due, {window} is the most");
@@ -235,6 +256,8 @@ impl Ledger {
                 other.schedule == key.schedule
                     && *other != key
                     && row.trigger != Trigger::Manual
+                    // The server asks nobody.
+                    && !(row.trigger == Trigger::Server && row.attempts.is_empty())
                     && matches!(row.status, Status::Launching | Status::Running)
             });
             ensure!(beside.is_none(), "{key} is started beside {beside:?}");

@@ -71,6 +71,8 @@ fn mistakes_are_found() {
     check(Mistake::NoSettleAtBoot, "two runs");
     check(Mistake::RetryOnUnknown, "two runs");
     check(Mistake::CursorNotAdvanced, "was due at");
+    check(Mistake::EnableUnannounced, "two runs");
+    check(Mistake::NotReallyDisabled, "two runs");
 }
 
 /// A year of a thousand schedules, on a good server and an ordinary machine. Takes minutes: only if `SKYCRON_SIM_YEAR` is set.

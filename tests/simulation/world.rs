@@ -11,6 +11,7 @@ macro_rules! tell {
     };
 }
 
+mod mirror;
 mod operator;
 mod process;
 mod requests;
@@ -21,15 +22,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use skycron::{
     engine::{
         Event,
-        change::Pause,
-        event::{Launch, LaunchReply, RequestId, Settle, Verdict as Found},
+        change::{Pause, ServerCopy},
+        event::{Launch, LaunchReply, Look, RequestId, Settle, Verdict as Found},
         settle::{Inquiry, Seen, Step},
     },
     history::{HistoryOptions, Store},
-    ids::{OccurrenceKey, RunId, ScheduleId},
+    ids::{OccurrenceKey, RunId, ScheduleId, ServerScheduleId},
     schedule::{OnUnknown, Overlap},
 };
 
+use mirror::{Copy, Mirror, MirrorStep};
 use operator::Operation;
 use process::Process;
 
@@ -61,6 +63,10 @@ pub(crate) enum Mistake {
     RetryOnUnknown,
     /// How far a schedule is accounted for is not written.
     CursorNotAdvanced,
+    /// The server's copy is enabled without a word.
+    EnableUnannounced,
+    /// The server's copy is said to be disabled, and is not.
+    NotReallyDisabled,
 }
 
 /// Something that is going to happen. What belongs to a process is for the process with that number only.
@@ -120,6 +126,35 @@ enum Item {
         run_id: RunId,
         attempt: u32,
     },
+    /// The server's own scheduler looks for what is due.
+    ServerPoll,
+    /// It makes a run.
+    ServerStart {
+        schedule: ScheduleId,
+        copy: ServerCopy,
+        due: DateTime<Utc>,
+    },
+    LookAtRuns {
+        process: u64,
+        look: Box<Look>,
+    },
+    Mirror {
+        process: u64,
+        step: MirrorStep,
+    },
+    /// A request to enable or disable reaches the server.
+    CopyChanges {
+        id: ScheduleId,
+        copy: ServerScheduleId,
+        enable: bool,
+    },
+    CopyAnswered {
+        process: u64,
+        id: ScheduleId,
+        enable: bool,
+        heard: bool,
+        refused: bool,
+    },
     Operator(Operation),
 }
 
@@ -136,6 +171,8 @@ pub(crate) struct World {
     slept: i64,
     asleep_until: Millis,
     api: Api,
+    /// The server's own schedules.
+    copies: BTreeMap<ScheduleId, Copy>,
     file: File,
     store: Store,
     pub(crate) ledger: Ledger,
@@ -163,6 +200,8 @@ pub(crate) struct Numbers {
     pub(crate) settled: u64,
     pub(crate) steps_of_the_clock: u64,
     pub(crate) compared: u64,
+    /// Runs that the server's own scheduler made.
+    pub(crate) servers: u64,
 }
 
 impl Numbers {
@@ -175,6 +214,7 @@ impl Numbers {
         self.settled += other.settled;
         self.steps_of_the_clock += other.steps_of_the_clock;
         self.compared += other.compared;
+        self.servers += other.servers;
     }
 }
 
@@ -193,7 +233,7 @@ impl World {
         ]);
         let t = start.parse::<DateTime<Utc>>().unwrap().timestamp_millis() + dice.range(0, DAY);
         let (tags, skew) = (dice.chance(700), dice.range(-55_000, 55_000));
-        let file = File::any(&mut dice, t);
+        let file = File::any(&mut dice, t, profile.mirrors);
         let options = HistoryOptions::default();
         let mut world = Self {
             seed,
@@ -207,6 +247,7 @@ impl World {
             slept: 0,
             asleep_until: 0,
             api: Api::new(tags, skew),
+            copies: BTreeMap::new(),
             file,
             store: Store::in_memory(&options).unwrap(),
             ledger: Ledger::default(),
@@ -254,6 +295,10 @@ impl World {
             self.at(at, Item::Operator(operation));
         }
         self.at(self.t, Item::Boot);
+        if self.profile.mirrors {
+            let phase = self.dice.range(0, MINUTE);
+            self.at(self.t + phase, Item::ServerPoll);
+        }
         self.go_on(end)?;
         tell!(self, "calm");
         self.t = self.t.max(self.asleep_until);
@@ -332,7 +377,17 @@ impl World {
 
     fn step(&mut self, item: Item) -> Verdict {
         if self.t < self.asleep_until
-            && !matches!(item, Item::Arrive { .. } | Item::Look { .. } | Item::Cancel { .. } | Item::Operator(_))
+            && !matches!(
+                item,
+                Item::Arrive { .. }
+                    | Item::Look { .. }
+                    | Item::Cancel { .. }
+                    | Item::ServerPoll
+                    | Item::ServerStart { .. }
+                    | Item::LookAtRuns { .. }
+                    | Item::CopyChanges { .. }
+                    | Item::Operator(_)
+            )
         {
             let until = self.asleep_until;
             self.at(until, item);
@@ -401,6 +456,20 @@ impl World {
                     self.api.cancel(self.t, &run_id);
                 }
                 Ok(())
+            }
+            Item::ServerPoll => self.server_polls(),
+            Item::ServerStart { schedule, copy, due } => self.server_starts(&schedule, &copy, due),
+            Item::LookAtRuns { process, look } => {
+                self.look_at_runs(process, &look);
+                Ok(())
+            }
+            Item::Mirror { process, step } => self.mirror(process, step),
+            Item::CopyChanges { id, copy, enable } => {
+                self.copy_changes(&id, &copy, enable);
+                Ok(())
+            }
+            Item::CopyAnswered { process, id, enable, heard, refused } => {
+                self.copy_answered(process, id, enable, heard, refused)
             }
             Item::Operator(operation) => self.operate(operation),
         }

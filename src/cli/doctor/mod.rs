@@ -16,6 +16,9 @@ mod machine;
 mod server;
 mod state;
 
+pub(super) use server::CLOCKS_APART_SECONDS_MIN;
+pub(super) use state::takeover;
+
 use clap::Args;
 use serde_json::json;
 
@@ -77,11 +80,14 @@ words! {
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
+pub(super) struct Finding {
     check: &'static str,
-    verdict: Verdict,
-    message: String,
-    hint: Option<String>,
+    /// What came of it.
+    pub(super) verdict: Verdict,
+    /// What was seen.
+    pub(super) message: String,
+    /// What to do.
+    pub(super) hint: Option<String>,
     /// What a problem makes of the exit code.
     class: Exit,
 }

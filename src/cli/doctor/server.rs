@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::Finding;
 use crate::{
     cli::exit::Exit,
-    clock::{Clock, SystemClock, delta},
+    clock::{Clock, SystemClock},
     config::Config,
     daemon::client_options,
     secret::Secret,
@@ -17,7 +17,7 @@ use crate::{
 /// A person waits for the answer: no longer than this for each call.
 const REQUEST_SECONDS_MAX: u64 = 15;
 /// Two clocks that differ by this much are worth a look; by the second one, something is wrong.
-const CLOCKS_APART_SECONDS_MIN: i64 = 5;
+pub(in crate::cli) const CLOCKS_APART_SECONDS_MIN: i64 = 5;
 const CLOCKS_APART_SECONDS_MAX: i64 = 60;
 
 /// Everything about the server. It ends with the first call that brings no answer: the others would not bring one either.
@@ -58,7 +58,7 @@ pub(super) async fn look(config: &Config, key: Secret, clock: SystemClock) -> Ve
     if found.iter().all(|finding| finding.class == Exit::Done) {
         found.extend(tag_search(config, &client).await);
     }
-    found.extend(facts.date.map(|date| clocks(date, asked, answered)));
+    found.extend(facts.clock_ahead(asked, answered).map(clocks));
     found
 }
 
@@ -88,16 +88,14 @@ fn failed(check: &'static str, message: String, error: &ApiError) -> Finding {
     Finding::problem(check, Exit::Api, message).hint(error.hint)
 }
 
-/// How far the server's clock, read somewhere between two instants, is from this machine's.
-fn clocks(server: DateTime<Utc>, asked: DateTime<Utc>, answered: DateTime<Utc>) -> Finding {
+/// The verdict on a clock that is at least so far ahead of this machine's.
+fn clocks(ahead: TimeDelta) -> Finding {
     const CHECK: &str = "server_clock";
-    // The header is cut to the second.
-    let (earliest, latest) = (server - answered, server + delta(Duration::from_secs(1)) - asked);
-    let at_least = if earliest > TimeDelta::zero() { earliest } else { (-latest).max(TimeDelta::zero()) };
+    let at_least = ahead.abs();
     if at_least < TimeDelta::seconds(CLOCKS_APART_SECONDS_MIN) {
         return Finding::ok(CHECK, "shows the same time as this machine's, as far as can be seen");
     }
-    let way = if earliest > TimeDelta::zero() { "ahead of" } else { "behind" };
+    let way = if ahead > TimeDelta::zero() { "ahead of" } else { "behind" };
     let message = format!("the server's clock is {} s {way} this machine's", at_least.num_seconds());
     let finding = if at_least < TimeDelta::seconds(CLOCKS_APART_SECONDS_MAX) {
         Finding::warning(CHECK, message)
@@ -110,12 +108,13 @@ fn clocks(server: DateTime<Utc>, asked: DateTime<Utc>, answered: DateTime<Utc>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::doctor::Verdict, clock::parse_rfc3339};
+    use crate::{cli::doctor::Verdict, clock::parse_rfc3339, skyvern::ServerFacts};
 
     /// Asked at 12:00:00.2, answered at 12:00:00.9.
     fn check(server: &str, verdict: Verdict, part: &str) {
         let at = |time: &str| parse_rfc3339(&format!("2026-11-22T{time}Z")).unwrap();
-        let found = clocks(at(server), at("12:00:00.2"), at("12:00:00.9"));
+        let facts = ServerFacts { version: None, date: Some(at(server)) };
+        let found = clocks(facts.clock_ahead(at("12:00:00.2"), at("12:00:00.9")).unwrap());
         assert_eq!(found.verdict, verdict, "{found:?}");
         assert!(found.message.contains(part), "{found:?}");
     }

@@ -105,7 +105,7 @@ pub(super) async fn daemon(dir: &Path) -> (Finding, bool) {
     let answer = tokio::time::timeout(limit, control::ask(dir, &Request::State)).await;
     let bad = |message: String| Finding::problem(CHECK, Exit::Bad, message);
     let finding = match answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(Answer::State { schedules, open, stalled: None }) => {
+        Ok(Answer::State { schedules, open, stalled: None, .. }) => {
             Finding::ok(CHECK, format!("{process} runs {schedules} schedules, {open} occurrences are open"))
         }
         Ok(Answer::State { stalled: Some(stalled), .. }) => {
@@ -141,8 +141,13 @@ pub(super) async fn daemon(dir: &Path) -> (Finding, bool) {
 
 /// Whether the daemon took over the file as it is now; nothing where none runs, or nothing is known of it.
 pub(super) fn reload(past: &Past, file: Option<&Path>, daemon_runs: bool) -> Option<Finding> {
+    takeover(&past.notes, file).filter(|_| daemon_runs)
+}
+
+/// Whether the daemon that wrote these notes, the newest first, took over the file as it is now.
+pub(in crate::cli) fn takeover(notes: &[NoteRow], file: Option<&Path>) -> Option<Finding> {
     let changed = file.and_then(|path| fs::metadata(path).ok()?.modified().ok()).map(DateTime::<Utc>::from);
-    verdict(&past.notes, changed).filter(|_| daemon_runs)
+    verdict(notes, changed)
 }
 
 fn verdict(notes: &[NoteRow], changed: Option<DateTime<Utc>>) -> Option<Finding> {

@@ -145,7 +145,10 @@ impl Seen {
         let oldest = self.failures.iter().min_by_key(|(_, failure)| failure.since).map(|(failure, _)| *failure);
         let leaves = if self.failures.len() < FAILURES_MAX { Some(failure) } else { oldest };
         let left = leaves.and_then(|leaves| self.failures.remove(&leaves));
-        self.to_tell.extend(left.and_then(|left| left.folded(now)));
+        // Where no thread could be had, nobody takes them.
+        if self.to_tell.len() < FAILURES_MAX {
+            self.to_tell.extend(left.and_then(|left| left.folded(now)));
+        }
         self.failures.insert(failure, Failure { since: now, level, text, more: 0 });
         true
     }
@@ -282,10 +285,13 @@ mod tests {
             for _ in 0..2 {
                 seen.passes(failure, Level::WARN, "a".to_owned(), seconds(failure / 8));
             }
-            seen.to_tell.truncate(FAILURES_MAX);
             assert!(seen.failures.len() <= FAILURES_MAX);
         }
-        assert_eq!(seen.to_tell.len() + seen.failures.len(), 2 * FAILURES_MAX);
+        assert_eq!((seen.to_tell.len(), seen.failures.len()), (FAILURES_MAX, FAILURES_MAX), "all are told");
+        for failure in 0..FAILURES_MAX as u64 {
+            seen.passes(failure, Level::WARN, "a".to_owned(), seconds(100));
+        }
+        assert_eq!((seen.to_tell.len(), seen.failures.len()), (FAILURES_MAX, FAILURES_MAX), "nobody takes them");
     }
 
     /// Whether two failures are the same one.

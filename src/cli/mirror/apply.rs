@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Start, api_error, show, start};
 use crate::{
-    cli::{args::Format, context::Context, error::CliError, exit::Exit, run::cli_error},
+    cli::{args::Format, context::Context, error::CliError, exit::Exit, progress::Progress, run::cli_error},
     daemon::{
         self, ApplyError,
         control::{self, Answer, Request},
@@ -23,8 +23,8 @@ const AFTER_HELP: &str = "\
 A daemon that runs on the same state folder does it; without one, this command does it itself. A second apply finds nothing
 to do. Interrupted anywhere, the next one finishes the work.
 
-Exit code 0 if everything was done; 1 if the server refused something, or something cannot be had; 2 if it would delete
-and nobody agreed; 3 if the server could not be used for a part of it.
+Exit code 0 if everything was done; 1 if the server refused something, or something cannot be had or needs a look; 2 if
+it would delete and nobody agreed; 3 if the server could not be used for a part of it.
 
 In JSON, the objects of `plan` with outcome (done, later, refused, failed, unrecorded, not_tried) and message.";
 
@@ -50,22 +50,15 @@ pub(super) fn run(args: &ApplyArgs, context: &mut Context) -> Result<Exit, CliEr
         context.output.note("nothing was applied");
         return Ok(Exit::Done);
     }
+    let steps = plan.steps.len();
+    let progress = (steps > 0).then(|| Progress::waiting(&format!("{steps} steps at the server"), &context.output));
     let results = carry_out(&start, deletes)?;
+    drop(progress);
     let exit = show::results(&results, &mut context.output)?;
-    if context.output.format() == Format::Text {
-        if results.is_empty() {
-            context.output.line("nothing to do")?;
-        }
-        show::trouble(&plan, &mut context.output)?;
-    } else {
-        for blocked in &plan.blocked {
-            context.output.object(&blocked.to_json())?;
-        }
-        // Whatever makes the exit code 1 is said.
-        for remark in plan.remarks.iter().filter(|remark| remark.kind.is_trouble()) {
-            context.output.object(&remark.to_json())?;
-        }
+    if results.is_empty() && context.output.format() == Format::Text {
+        context.output.line("nothing to do")?;
     }
+    show::trouble(&plan, &mut context.output)?;
     Ok(if exit == Exit::Done { show::exit_of(&plan) } else { exit })
 }
 

@@ -9,7 +9,7 @@ use crate::{
         exit::Exit,
         output::{Look, Output, Tone},
     },
-    mirror::{Deed, End, Plan, Step},
+    mirror::{Blocked, Deed, End, Plan, Remark, Step},
 };
 
 /// Values longer than this are cut where people read them, in characters.
@@ -33,6 +33,11 @@ pub(super) fn plan(plan: &Plan, output: &mut Output) -> Result<(), CliError> {
 
 /// What somebody has to look after: what cannot be had, and what carries our marker and is not ours.
 pub(super) fn trouble(plan: &Plan, output: &mut Output) -> Result<(), CliError> {
+    if output.format() == Format::Json {
+        let remarks = plan.remarks.iter().filter(|remark| remark.kind.is_trouble());
+        let mut objects = plan.blocked.iter().map(Blocked::to_json).chain(remarks.map(Remark::to_json));
+        return objects.try_for_each(|object| output.object(&object));
+    }
     rest(plan, false, output)
 }
 

@@ -255,7 +255,7 @@ fn schedules_pauses_and_notes() {
         },
         Change::Noted { at: at("13:00:02"), kind: NoteKind::ClockStepped, text: "forward by 2 s".to_owned() },
     ]);
-    let Memory { schedules, open, latest_instant } = store.memory().unwrap();
+    let Memory { schedules, open, latest_instant, .. } = store.memory().unwrap();
     assert!(open.is_empty());
     assert_eq!(latest_instant, Some(at("13:00:02")));
     assert_eq!(schedules.len(), 2);

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::change::{Memory, NoteKind, OpenOccurrence, Pause, ScheduleMemory};
+use crate::engine::change::{Memory, NoteKind, OpenOccurrence, Owner, Ownership, Pause, ScheduleMemory, ServerCopy};
+use crate::ids::ServerScheduleId;
 
 /// What can be done, with numbers that pick from what there is; what cannot be done then is left out.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ enum Step {
     Begin { row: usize, millis: u32 },
     End { row: usize, outcome: usize, run: Option<u8>, millis: u32 },
     Report { row: usize, run: u8, word: usize, millis: u32 },
+    Own { schedule: u8, owner: usize, seconds: u32 },
     Note { kind: usize, millis: u32 },
 }
 
@@ -33,6 +35,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (schedule.clone(), proptest::option::of(second.clone()))
             .prop_map(|(schedule, until)| Step::Pause { schedule, until }),
         1 => schedule.clone().prop_map(|schedule| Step::Resume { schedule }),
+        1 => (schedule.clone(), any::<usize>(), second.clone())
+            .prop_map(|(schedule, owner, seconds)| Step::Own { schedule, owner, seconds }),
         4 => (schedule, second, 0..3_u8, index, index, milli.clone()).prop_map(
             |(schedule, seconds, suffix, trigger, status, millis)| Step::Occur {
                 schedule, seconds, suffix, trigger, status, millis
@@ -56,6 +60,7 @@ type Known = (Option<Definition>, DateTime<Utc>, Option<Pause>);
 #[derive(Default)]
 struct Model {
     schedules: BTreeMap<ScheduleId, Known>,
+    owners: BTreeMap<ScheduleId, Ownership>,
     /// In the order in which they were decided.
     occurrences: Vec<OpenOccurrence>,
     latest: Option<DateTime<Utc>>,
@@ -174,6 +179,15 @@ impl Model {
                 row.run_id = Some(report.run_id.clone());
                 Change::RunReported { key: row.key.clone(), report: Box::new(report), at: day(millis) }
             }
+            Step::Own { schedule, owner, seconds } => {
+                self.schedules.get(&name(schedule))?;
+                let owner = pick(Owner::ALL, owner);
+                let copy = (owner != Owner::Local)
+                    .then(|| ServerCopy { id: ServerScheduleId::new("wfs_1").unwrap(), workflow_id: workflow() });
+                let ownership = Ownership { owner, since: day(seconds * 1000), copy };
+                self.owners.insert(name(schedule), ownership.clone());
+                Change::OwnerChanged { schedule: name(schedule), at: day(seconds * 1000), ownership }
+            }
             Step::Note { kind, millis } => {
                 Change::Noted { at: day(millis), kind: pick(NoteKind::ALL, kind), text: String::new() }
             }
@@ -190,6 +204,8 @@ impl Model {
             | Change::Paused { at, .. }
             | Change::AlarmsRemembered { at, .. }
             | Change::AlarmTried { at, .. }
+            | Change::OwnerChanged { at, .. }
+            | Change::Withdrawn { at, .. }
             | Change::Mirrored { at, .. }
             | Change::Unmirrored { at, .. }
             | Change::Noted { at, .. } => *at,
@@ -208,11 +224,24 @@ impl Model {
                 workflow_id: workflow(),
                 accounted_through: *accounted_through,
                 pause: pause.clone(),
+                ownership: self.owners.get(id).cloned().unwrap_or_default(),
+                late: self.late(id),
             })
         });
+        let orphans = self.schedules.iter().filter(|(_, (definition, ..))| definition.is_none());
+        let orphans = orphans.filter_map(|(id, _)| Some((id.clone(), self.owners.get(id)?.clone())));
+        let orphans = orphans.filter(|(_, ownership)| ownership.owner != Owner::Local).collect();
         let mut open: Vec<_> = self.occurrences.iter().filter(|row| row.status.is_open()).cloned().collect();
         open.sort_by_key(|row| row.key.scheduled_for);
-        Memory { schedules: schedules.collect(), open, latest_instant: self.latest }
+        Memory { schedules: schedules.collect(), open, orphans, latest_instant: self.latest }
+    }
+
+    fn late(&self, id: &ScheduleId) -> Option<DateTime<Utc>> {
+        self.owners.get(id).filter(|ownership| ownership.owner != Owner::Local)?;
+        let of = self.occurrences.iter().filter(|row| row.key.schedule == *id && row.key.suffix.is_empty());
+        let last = of.max_by_key(|row| row.key.scheduled_for)?;
+        let missed = last.trigger == Trigger::Server && last.status == Status::Missed && last.attempt_number == 0;
+        missed.then_some(last.key.scheduled_for)
     }
 }
 

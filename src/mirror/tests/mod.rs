@@ -3,6 +3,7 @@
 mod content;
 mod model;
 mod plan;
+mod random;
 mod remarks;
 
 use std::sync::Arc;

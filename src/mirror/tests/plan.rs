@@ -233,6 +233,17 @@ fn of_several_copies_one_is_kept() {
 }
 
 #[test]
+fn nothing_is_enabled_beside_something_that_fires_with_its_marker() {
+    let fires = "duplicate daily: wfs_2 at the server carries its marker and is not its copy; it fires as well: delete it \
+                 there, or take the marker out of its description";
+    let blocked =
+        "blocked daily: something else that carries its marker fires at the server (see below): it would fire twice";
+    let variation = "wfs_2 2 0 9 * * *; marker=main/daily; on";
+    check(&case(&[SERVER], &[variation, COPY], &[ROW]), &[blocked, fires, "foreign 1"]);
+    check(&case(&[SERVER], &[variation, COPY_ON], &[ROW_ON]), &[fires, "foreign 1"]);
+}
+
+#[test]
 fn the_file_may_name_a_copy() {
     let named = "daily 1 0 9 * * *; fires = \"server\"; server_schedule_id = \"wfs_7\"";
     // Nothing to do, not even a marker; only the database learns of it.

@@ -38,7 +38,6 @@ fn what_the_server_would_do_differently_is_said() {
         &[
             scheduler,
             "evaluation: the clock change skips 2027-03-28 02:30:00: the server starts it at about 2027-03-28T01:00:00Z",
-            "preview: the server announces 2026-11-23T09:00:00Z, and by the file it is due next at 2026-11-23T01:30:00Z",
         ],
     );
     check(

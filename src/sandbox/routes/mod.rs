@@ -40,6 +40,8 @@ enum Route<'a> {
     Workflows,
     Workflow(&'a str),
     Organizations,
+    /// A browser session or profile: the word for people, and the id.
+    Browser(&'static str, &'a str),
     /// One of the schedules' paths, and whether it is under their newer name.
     Schedules(Place<'a>, bool),
     Admin(Vec<&'a str>),
@@ -61,6 +63,8 @@ fn route(path: &str) -> Option<Route<'_>> {
         (_, ["version"]) => Route::Version,
         (true, ["organizations"]) => Route::Organizations,
         (false, ["run", "workflows" | "agents"]) => Route::Start,
+        (false, ["browser_sessions", id]) => Route::Browser("session", id),
+        (false, ["browser_profiles", id]) => Route::Browser("profile", id),
         (false, ["runs"]) => Route::TaskRows,
         (true, ["runs"]) => Route::UnfilteredRows,
         (false, ["runs", id]) => Route::Run(id),
@@ -156,8 +160,20 @@ pub(super) fn answer(world: &mut World, question: &Question, fault: Option<&Faul
             _ => Reply::no_workflow(id),
         },
         Route::Organizations => Reply::ok(&bodies::organizations()),
+        Route::Browser(what, id) => browser(what, id),
         Route::Schedules(place, _) => schedules::answer(world, place, question, fault),
         Route::Admin(path) => admin::answer(world, &path, question),
+    }
+}
+
+/// There are one open session, one that is over, and one profile.
+fn browser(what: &str, id: &str) -> Reply {
+    match (what, id) {
+        ("session", "pbs_sandbox") => Reply::ok(&json!({"browser_session_id": id, "status": "running"})),
+        ("session", "pbs_over") => Reply::ok(&json!({"browser_session_id": id, "status": "completed"})),
+        ("profile", "bp_sandbox") => Reply::ok(&json!({"browser_profile_id": id, "name": "sandbox"})),
+        ("session", _) => Reply::detail(404, format!("Browser session {id} not found")),
+        _ => Reply::detail(404, format!("Browser profile {id} not found for organization {}", bodies::ORGANIZATION)),
     }
 }
 

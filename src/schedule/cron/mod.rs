@@ -19,6 +19,8 @@
 
 pub(super) mod civil;
 mod error;
+pub(super) mod in_words;
+mod mismatch;
 mod parse;
 mod piece;
 mod sets;
@@ -28,6 +30,7 @@ use chrono::{DateTime, NaiveDateTime};
 
 use super::zone::CALENDAR;
 pub use error::{CronError, CronErrorKind};
+pub use mismatch::Mismatch;
 
 /// A cron expression, checked: when a clock on the wall shows a time of it.
 /// ```

@@ -67,6 +67,11 @@ impl World {
                 }
                 self.note_policies();
                 let schedules = self.file.schedules.clone();
+                if let Some(process) =
+                    self.process.as_ref().map(|process| process.number).filter(|_| self.profile.mirrors)
+                {
+                    self.mirror_wanted(process);
+                }
                 return self.ask(|_, _| Event::Reload { schedules });
             }
             Operation::EditWrongly => return self.ask(|_, _| Event::ReloadRefused { text: "wrong".to_owned() }),

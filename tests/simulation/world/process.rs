@@ -27,6 +27,7 @@ pub(super) struct Process {
     pub(super) inquiries: BTreeMap<u64, (Inquiry, DateTime<Utc>, Millis)>,
     pub(super) settled: BTreeMap<u64, Settle>,
     pub(super) requests: u64,
+    pub(super) mirror: Mirror,
     pub(super) stopping: bool,
 }
 
@@ -56,6 +57,7 @@ impl World {
             launches_in_flight_max: LAUNCHES_IN_FLIGHT_MAX,
             launches_per_second_max: Some(3),
             fires: true,
+            mirrors: self.profile.mirrors,
         });
         self.process = Some(Process {
             number,
@@ -69,8 +71,12 @@ impl World {
             inquiries: BTreeMap::new(),
             settled: BTreeMap::new(),
             requests: 0,
+            mirror: Mirror::new(self.t),
             stopping: false,
         });
+        if self.profile.mirrors {
+            self.mirror_wanted(number);
+        }
         self.turn(vec![Event::Boot { schedules: self.file.schedules.clone(), memory, former, ahead }])
     }
 
@@ -162,7 +168,8 @@ impl World {
 
     pub(super) fn commit(&mut self, changes: &[Change]) -> Verdict {
         self.store.apply(changes).map_err(|error| format!("the history refuses: {error}: {changes:?}"))?;
-        self.ledger.take_in(changes)
+        self.ledger.take_in(changes)?;
+        self.truly_missed(changes)
     }
 
     pub(super) fn act(&mut self, actions: Vec<Action>) -> Verdict {
@@ -183,6 +190,12 @@ impl World {
                     let at = self.t + self.dice.range(1, 100);
                     self.at(at, Item::Cancel { run_id, attempt: 1 });
                 }
+                Action::Look(look) => {
+                    let at = self.t + self.dice.range(1, 2_000);
+                    self.at(at, Item::LookAtRuns { process, look });
+                }
+                Action::Handover { request, result } => self.mirror_answered(process, request, result)?,
+                Action::Mirror => self.mirror_wanted(process),
                 Action::Answer { .. } => {}
             }
         }

@@ -94,7 +94,8 @@ impl World {
         let of: Vec<&RunId> = self.api.asked_for(key).filter(|run| !run.never_ran).map(|run| &run.id).collect();
         // What the server leaves unknowable: a run that does not show its tag is known by the time of its making only, and means
         // nothing where our clock is wrong by more than the two are allowed to differ.
-        let untagged = |id: &&RunId| self.api.run(id).is_some_and(|run| run.tag_seen_from > self.t);
+        let untagged =
+            |id: &&RunId| self.api.run(id).is_some_and(|run| run.tag_seen_from > self.t || run.scheduled.is_some());
         let excused = self.retries_unknown.contains(&key.schedule) || (self.profile.clock && of.iter().any(untagged));
         ensure!(of.len() <= 1 || excused, "{key} has two runs: {of:?} ({id} just now)");
         Ok(())
