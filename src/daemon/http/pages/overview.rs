@@ -342,6 +342,7 @@ fn stage_words(stage: &'static str) -> &'static str {
         "waits for the run before",
         "tried again later",
         "about to start",
+        "the server is to start it",
         "starting",
         "looking for its run",
         "running",
