@@ -20,9 +20,9 @@ shape! {
     RawPolicies as "policies" {
         /// Who starts the runs.
         fires: Fires = "local",
-        /// With `fires = "server"`: how long after its instant the server's run is waited for.
+        /// With `fires = "server"`: how late the server may be. Past it, the occurrence is `missed`, or `failover` acts.
         server_grace: Duration ["1m", "1day"] = "5m",
-        /// With `fires = "server"`: what happens when the server did not start an occurrence in that time.
+        /// With `fires = "server"`: an occurrence that the server did not start in time.
         failover: Failover = "none",
         /// Due while a run of the schedule is still going.
         overlap: Overlap = "skip",

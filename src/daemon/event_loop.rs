@@ -64,8 +64,6 @@ pub enum Input {
     Event(Box<Event>),
     /// Who is told of what, as the file that follows has it.
     Channels(Arc<Channels>),
-    /// Tell the status how it is.
-    Look(OverviewOf, oneshot::Sender<Sight>),
     /// A step of handing a schedule over to the server or back, and where its answer goes.
     Handover {
         /// The schedule.
@@ -77,6 +75,8 @@ pub enum Input {
     },
     /// Who fires what, as far as it is not as it should be, and where that is told.
     Unsettled(oneshot::Sender<Unsettled>),
+    /// Tell the status how it is.
+    Look(OverviewOf, oneshot::Sender<Sight>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -88,15 +88,6 @@ pub enum Input {
     Stop,
 }
 
-/// The loop, its engine and its history at a moment.
-#[derive(Debug, Clone)]
-pub struct Sight {
-    /// The engine.
-    pub overview: Overview,
-    /// Rows cannot be written, since when and why.
-    pub stall: Option<Stall>,
-}
-
 /// Who fires what, as far as it is not as it should be.
 #[derive(Debug)]
 pub struct Unsettled {
@@ -104,6 +95,15 @@ pub struct Unsettled {
     pub open: Vec<(ScheduleId, Ownership)>,
     /// The server is to fire these, and this daemon does as yet.
     pub not_handed_over: BTreeSet<ScheduleId>,
+}
+
+/// The loop, its engine and its history at a moment.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The engine.
+    pub overview: Overview,
+    /// Rows cannot be written, since when and why.
+    pub stall: Option<Stall>,
 }
 
 /// When the loop ends by itself.
@@ -200,6 +200,12 @@ impl EventLoop {
         Self { alarms: Some((decider, bell)), ..self }
     }
 
+    /// Where the mirror is told that it has something to do.
+    #[must_use]
+    pub fn mirror(&self) -> Arc<Notify> {
+        Arc::clone(&self.mirror)
+    }
+
     /// Counted at every turn.
     #[must_use]
     pub fn turns(&self) -> Arc<Pulse> {
@@ -221,12 +227,6 @@ impl EventLoop {
     /// Counts what happens from now on.
     pub fn count(&mut self, metrics: Arc<Metrics>) {
         self.metrics = Some(metrics);
-    }
-
-    /// Where the mirror is told that it has something to do.
-    #[must_use]
-    pub fn mirror(&self) -> Arc<Notify> {
-        Arc::clone(&self.mirror)
     }
 
     /// Boots the engine with `boot`, and goes on until `until`.

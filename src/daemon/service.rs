@@ -277,10 +277,6 @@ impl Parts {
         Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
     }
 
-    fn watchdog(&self) -> Watchdog {
-        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
-    }
-
     /// The mirror, where the file has it: where to ask it, and its task.
     fn mirror(
         &self,
@@ -307,6 +303,10 @@ impl Parts {
     /// Runs the loop until it is told to stop.
     pub(super) async fn run(&mut self, boot: Event) -> Result<(), LoopError> {
         self.event_loop.run(boot, &Until::Stopped).await
+    }
+
+    fn watchdog(&self) -> Watchdog {
+        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
     }
 
     /// The end, in order: the loop's last rows, then the database.

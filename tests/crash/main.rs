@@ -18,6 +18,7 @@ mod disk;
 mod faults;
 mod hooks;
 mod kills;
+mod owner;
 mod points;
 mod receiver;
 mod rig;

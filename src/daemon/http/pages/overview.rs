@@ -342,7 +342,7 @@ fn stage_words(stage: &'static str) -> &'static str {
         "waits for the run before",
         "tried again later",
         "about to start",
-        "the server is to start it",
+        "to be started by the server",
         "starting",
         "looking for its run",
         "running",
