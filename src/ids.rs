@@ -84,6 +84,10 @@ text_id!(
     /// installations on one organisation tell their runs apart.
     Instance, check_name, NameError
 );
+text_id!(
+    /// The name of a channel that alarms go to: `[notify.NAME]` in the file.
+    ChannelName, check_name, NameError
+);
 
 /// Why a workflow id was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

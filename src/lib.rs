@@ -66,6 +66,7 @@
 pub mod clock;
 mod crash_point;
 pub mod ids;
+pub mod mac;
 pub mod pulse;
 pub mod secret;
 mod words;
@@ -83,6 +84,8 @@ pub mod history;
 pub mod mirror;
 
 pub mod dispatch;
+
+pub mod alarm;
 
 pub mod sandbox;
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    audit, backfill, check, completions, demo, doctor, exit, history, init, log::LogFormat, man, mirror, next, pause,
-    run, sandbox, schema, show, status, trigger, why, workflows,
+    audit, backfill, check, completions, demo, doctor, exit, history, init, log::LogFormat, man, mirror, next, notify,
+    pause, run, sandbox, schema, show, status, trigger, why, workflows,
 };
 
 const ABOUT: &str =
@@ -121,6 +121,8 @@ pub enum Command {
     Audit(audit::AuditArgs),
     /// Look at everything that a daemon depends on: what is wrong, and what to do; touches nothing
     Doctor(doctor::DoctorArgs),
+    /// Send a test alarm to the channels of the file, and say what came back
+    Notify(notify::NotifyArgs),
     /// Serve a small Skyvern look-alike on loopback, for trying things out
     Sandbox(sandbox::SandboxArgs),
     /// See the main job done on a built-in look-alike server: needs no key, no file, no network

@@ -42,6 +42,7 @@ pub mod mirror;
 
 pub mod audit;
 pub mod doctor;
+pub mod notify;
 pub mod status;
 
 pub mod demo;
@@ -88,6 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Audit(args) => audit::run(&args, context),
         Command::Status(args) => status::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
+        Command::Notify(args) => notify::run(&args, context),
         Command::Sandbox(args) => sandbox::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{context::Context, error::CliError, exit::Exit, log, problems};
 use crate::{
+    alarm::Target,
     config::{Config, Problem},
     daemon::{self, DaemonError, Setup, shield},
     history::HistoryError,
@@ -36,6 +37,8 @@ pub struct RunArgs {}
 pub fn run(_args: &RunArgs, context: &mut Context) -> Result<Exit, CliError> {
     log::start(context, "info")?;
     let setup = setup(load(context)?, context)?;
+    let targets = Target::all(&setup.config.settings.notify, &setup.secrets, &context.environment).map_err(problem)?;
+    let setup = Setup { targets: Arc::new(targets), ..setup };
     let (file, state) = (setup.config.path.display().to_string(), setup.state_dir.display().to_string());
     tracing::info!(file, state, schedules = setup.config.schedules.len(), "skycron {}", env!("CARGO_PKG_VERSION"));
     shield::panics_to_log(setup.secrets.values().chain([&setup.api_key]).cloned().collect());
@@ -68,12 +71,20 @@ pub fn load(context: &mut Context) -> Result<Config, CliError> {
 pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
     shield::no_dumps();
     let api_key = config.settings.api.api_key.resolve(&context.environment).map_err(problem)?;
-    let secrets =
-        config.settings.secrets.iter().map(|(name, source)| {
-            Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?))
-        });
-    let secrets = secrets.collect::<Result<_, CliError>>()?;
+    let secrets = secrets(&config, context)?;
     with_key(config, context, api_key, secrets)
+}
+
+/// The secrets that templates may speak of.
+///
+/// # Errors
+/// One is not where the file says.
+pub fn secrets(config: &Config, context: &Context) -> Result<Secrets, CliError> {
+    let secrets = config.settings.secrets.iter();
+    let resolved = secrets.map(|(name, source)| {
+        Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?))
+    });
+    resolved.collect()
 }
 
 /// The same for what sends nothing, and so needs no key.
@@ -87,10 +98,12 @@ pub fn setup_without_key(config: Config, context: &Context) -> Result<Setup, Cli
 fn with_key(config: Config, context: &Context, api_key: Secret, secrets: Secrets) -> Result<Setup, CliError> {
     let state_dir = context.state_dir()?;
     let (environment, clock) = (context.environment.clone(), Arc::new(context.clock));
-    Ok(Setup { config, environment, api_key, secrets, state_dir, clock })
+    Ok(Setup { config, environment, api_key, secrets, targets: Arc::default(), state_dir, clock })
 }
 
-fn problem(problem: Problem) -> CliError {
+/// A problem of the file, or of what it points at, as a command's.
+#[must_use]
+pub fn problem(problem: Problem) -> CliError {
     let error = CliError::usage(problem.message);
     match problem.hint {
         Some(hint) => error.hint(hint),

@@ -5,7 +5,7 @@
 use std::{ops::Range, path::Path, time::Duration};
 
 use serde_json::Value;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 use url::{Host, Url};
 
 use super::{
@@ -72,7 +72,7 @@ impl FromToml for RawKey {
 
     fn from_toml(value: &DeValue<'_>, span: &Range<usize>, reading: &mut Reading<'_>) -> Option<Self> {
         match value {
-            DeValue::Table(table) => Some(Self(read_shape::<RawKeySource>(table, reading))),
+            DeValue::Table(table) => Some(Self::of_table(table, reading)),
             DeValue::String(_) => {
                 reading.hide(span);
                 reading.add(span, Problem::error(Code::LiteralSecret, "`api_key` holds the key itself, which does not belong into the file")
@@ -141,12 +141,10 @@ fn parse_base_url(text: &str, allow_plain_http: bool) -> Result<Url, Problem> {
     let bad = |message: String| Problem::error(Code::BadValue, message);
     let mut url = Url::parse(text)
         .map_err(|error| bad(format!("not an address: {error}")).hint("write it whole: \"https://api.skyvern.com\""))?;
-    let loopback = match url.host() {
-        None => return Err(bad("the address names no host".to_owned())),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-    };
+    if !url.has_host() {
+        return Err(bad("the address names no host".to_owned()));
+    }
+    let loopback = is_loopback(&url);
     match url.scheme() {
         "https" => {}
         "http" if loopback || allow_plain_http => {}
@@ -175,9 +173,26 @@ fn parse_base_url(text: &str, allow_plain_http: bool) -> Result<Url, Problem> {
     Ok(url)
 }
 
+/// Whether an address is this machine's own.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        None => false,
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+    }
+}
+
 fn key_source(raw: Option<&At<RawKey>>, file: &Path, reading: &mut Reading<'_>) -> ApiKeySource {
     raw.and_then(|at| source(&at.value, &at.span, "api_key", file, reading))
         .unwrap_or_else(|| ApiKeySource::Env(KEY_VARIABLE.to_owned()))
+}
+
+impl RawKey {
+    /// Reads a table that says where a secret is.
+    pub(super) fn of_table(table: &DeTable<'_>, reading: &mut Reading<'_>) -> Self {
+        Self(read_shape::<RawKeySource>(table, reading))
+    }
 }
 
 /// Where a secret is; `None`: a problem was added.

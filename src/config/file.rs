@@ -13,6 +13,7 @@ use super::{
     http::{self, RawHttp},
     kinds::Nested,
     mirror::{self, RawMirror},
+    notify::{self, RawChannels},
     pieces,
     policies::{self, PolicySet},
     problem::{Code, Problem},
@@ -22,6 +23,7 @@ use super::{
     secrets::{self, RawSecrets},
     settings::Settings,
     timetable::{CronCache, Rules},
+    webhook::{self, RawWebhook},
     zone_cache::ZoneCache,
     zones::{ZoneRulesChoice, ZoneSource},
 };
@@ -49,11 +51,15 @@ shape! {
         history: Nested<RawHistory>,
         /// Whether all is well, for programs and for people.
         http: Nested<RawHttp>,
+        /// Where Skyvern tells that a run has ended. Off unless it says how Skyvern reaches this machine.
+        webhook: Nested<RawWebhook>,
         /// The schedules that Skyvern itself keeps, made equal to those of the file.
         mirror: Nested<RawMirror>,
         /// Where the secrets are that templates speak of as `{{ secrets.NAME }}`: a name, and a table as `api_key` takes it.
         /// The secrets themselves are never in the file, the history or the log.
         secrets: RawSecrets,
+        /// Where alarms go: a table for each channel, under its name.
+        notify: RawChannels,
         /// What holds for every schedule that does not say otherwise.
         defaults: Nested<RawDefaults>,
         /// The schedules: one `[[schedule]]` for each.
@@ -170,8 +176,6 @@ fn check(
     let base = policies::check(defaults.policies, &PolicySet::default(), reading);
     let mut rules =
         Rules { zones: &mut zones, default_zone, min_interval: settings.min_interval, crons: CronCache::default() };
-    // Templates are tried out with a stand-in for every secret: what is in them is not read here.
-    reading.secrets = settings.secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
     let (schedules, places): (Vec<_>, Vec<_>) = schedules(&mut rules, &base, reading).into_iter().unzip();
     mirror::check_needed(&settings.mirror, &schedules, &places, reading);
     reading.drop_consequences_of_syntax_errors();
@@ -217,6 +221,12 @@ fn schedules_of(
 }
 
 fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
+    let secrets = secrets::check(raw.secrets.as_ref(), path, reading);
+    // Templates are tried out with a stand-in for every secret: what is in them is not read here.
+    reading.secrets = secrets.keys().map(|name| (name.clone(), Secret::new("secret".to_owned()))).collect();
+    let notify = notify::check(raw.notify.as_ref(), path, reading);
+    // Also those that have a problem of their own: it is told once, not by everybody who names them.
+    reading.channels = raw.notify.iter().flat_map(|at| at.value.names()).collect();
     Settings {
         instance: instance(raw.instance.as_ref(), reading),
         zone_rules: raw.zone_rules.as_ref().map(|at| at.value).unwrap_or_default(),
@@ -234,11 +244,16 @@ fn settings(raw: &RawFile, path: &Path, reading: &mut Reading<'_>) -> Settings {
             Some(at) => http::check(&at.value.0, reading),
             None => http::check(&RawHttp::default(), reading),
         },
+        webhook: raw.webhook.as_ref().and_then(|at| {
+            let place = At { value: (), span: at.span.clone(), key: at.key.clone() };
+            webhook::check(&at.value.0, &place, reading)
+        }),
         mirror: match &raw.mirror {
             Some(at) => mirror::check(&at.value.0, reading),
             None => mirror::check(&RawMirror::default(), reading),
         },
-        secrets: secrets::check(raw.secrets.as_ref(), path, reading),
+        secrets,
+        notify,
     }
 }
 

@@ -11,10 +11,12 @@ use super::{
     history::RawHistory,
     http::RawHttp,
     mirror::RawMirror,
+    notify::RawChannel,
     policies::RawRetry,
     problem::{Code, Problem},
     reader::Shape,
     schedule::{RawDefaults, RawSchedule},
+    webhook::RawWebhook,
 };
 
 /// A key of the file, with everything that its reference says.
@@ -74,7 +76,9 @@ pub fn tables() -> Vec<Table> {
         Table::of::<RawKeySource>(),
         Table::of::<RawHistory>(),
         Table::of::<RawHttp>(),
+        Table::of::<RawWebhook>(),
         Table::of::<RawMirror>(),
+        Table::of::<RawChannel>(),
         Table::of::<RawDefaults>(),
         Table::of::<RawSchedule>(),
         Table::of::<RawRetry>(),
@@ -83,10 +87,6 @@ pub fn tables() -> Vec<Table> {
 
 /// Tables and keys that belong to the plan and are not in this version: they are refused by name, never ignored.
 const LATER: &[(&str, &str)] = &[
-    ("", "webhook"),
-    ("", "notify"),
-    ("defaults", "notify"),
-    ("schedule", "notify"),
     ("schedule", "cdp_connect_headers"),
 ];
 
@@ -110,6 +110,10 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("headers", "extra_http_headers"),
     ("concurrency", "overlap"),
     ("misfire", "catch_up"),
+    ("template", "body"),
+    ("events", "on"),
+    ("deadman", "no_success_for"),
+    ("dead_man", "no_success_for"),
 ];
 
 /// How a table is written in the file.
@@ -119,6 +123,7 @@ fn header(table: &str) -> String {
         "schedule" => "[[schedule]]".to_owned(),
         "api.api_key" => "api_key".to_owned(),
         "schedule.retry" => "retry".to_owned(),
+        "notify" => "a channel of [notify]".to_owned(),
         table => format!("[{table}]"),
     }
 }
@@ -152,7 +157,9 @@ pub(super) fn unknown(table: &str, key: &str) -> (Problem, Option<String>) {
 /// Whether the value of a key that does not exist may be a secret, as under a slip in `api_key`.
 pub(super) fn may_hold_a_secret(table: &str, key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    table.starts_with("api") || ["key", "secret", "token", "password"].iter().any(|word| key.contains(word))
+    table.starts_with("api")
+        || table == "notify"
+        || ["key", "secret", "token", "password"].iter().any(|word| key.contains(word))
 }
 
 /// The name that somebody probably meant, if one is near enough.

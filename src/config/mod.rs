@@ -25,6 +25,7 @@ mod history;
 mod http;
 mod key;
 mod mirror;
+mod notify;
 mod options;
 mod pieces;
 mod policies;
@@ -32,6 +33,7 @@ mod schedule;
 mod secrets;
 mod surprises;
 mod timetable;
+mod webhook;
 mod zone_cache;
 
 #[cfg(test)]
@@ -51,7 +53,10 @@ pub use keys::{Key, Table, tables};
 pub use places::Places;
 pub use problem::{Code, Place, Problem, Problems, Severity};
 pub use schema::schema;
-pub use settings::{ApiKeySource, ApiSettings, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings};
+pub use settings::{
+    ApiKeySource, ApiSettings, Channel, ChannelKind, HistorySettings, HttpSettings, MirrorSettings, OnDrift, Settings,
+    UrlSource, WebhookSettings,
+};
 pub use zones::{ZoneRulesChoice, ZoneSource};
 
 use crate::schedule::{Schedule, Timetable};

@@ -157,10 +157,8 @@ fn run_with(raw: Option<At<String>>, reading: &mut Reading<'_>) -> Option<Value>
 fn headers(raw: At<TextMap>, reading: &mut Reading<'_>) -> Value {
     let mut headers = Map::new();
     for (name, name_span, value, value_span) in raw.value.0 {
-        let token =
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-        if !token {
-            reading.add(&name_span, Problem::error(Code::BadValue, format!("{name:?} is not the name of a header")));
+        if let Some(problem) = header_name_refused(&name) {
+            reading.add(&name_span, problem);
         }
         if value.chars().any(|c| c.is_control() && c != '\t') {
             reading.add(
@@ -174,6 +172,12 @@ fn headers(raw: At<TextMap>, reading: &mut Reading<'_>) -> Value {
         headers.insert(name, Value::String(value));
     }
     Value::Object(headers)
+}
+
+/// What is wrong with the name of a header.
+pub(super) fn header_name_refused(name: &str) -> Option<Problem> {
+    let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    (!token).then(|| Problem::error(Code::BadValue, format!("{name:?} is not the name of a header")))
 }
 
 fn file_ids(raw: At<Texts>, reading: &mut Reading<'_>) -> Value {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     engine::RunStatus,
+    ids::ChannelName,
     schedule::{CatchUp, Failover, Fires, Fold, Gap, OnUnknown, Overlap, Policies, RunRetry},
 };
 
@@ -19,9 +20,9 @@ shape! {
     RawPolicies as "policies" {
         /// Who starts the runs.
         fires: Fires = "local",
-        /// With `fires = "server"`: how long after its instant the server's run is waited for.
+        /// With `fires = "server"`: how late the server may be. Past it, the occurrence is `missed`, or `failover` acts.
         server_grace: Duration ["1m", "1day"] = "5m",
-        /// With `fires = "server"`: what happens when the server did not start an occurrence in that time.
+        /// With `fires = "server"`: an occurrence that the server did not start in time.
         failover: Failover = "none",
         /// Due while a run of the schedule is still going.
         overlap: Overlap = "skip",
@@ -41,6 +42,14 @@ shape! {
         retry: OrNone<Nested<RawRetry>> = "none",
         /// No clear answer came to a start, and looking does not tell whether there is a run.
         on_unknown: OnUnknown = "hold",
+        /// Who is told when something is not as it should be: the names of channels, which `[notify]` has.
+        notify: Texts = [],
+        /// Not started so long after it was due: worth an alarm.
+        late_after: OrNone<Duration> ["10s", "3660days"] = "none",
+        /// So many bad ends in a row: worth an alarm of their own.
+        failures_in_a_row: OrNone<u64> [2, 1_000] = "none",
+        /// No completed run for so long: worth an alarm.
+        no_success_for: OrNone<Duration> ["1m", "3660days"] = "none",
     }
 }
 
@@ -75,6 +84,9 @@ const SERVER_GRACE_MIN: u64 = 60;
 const SERVER_GRACE_MAX: u64 = 24 * 3600;
 const JITTER_MAX: u64 = 24 * 3600;
 const RUN_TIMEOUT_MIN: u64 = 1;
+/// A start that is on time is still some milliseconds late, and one try later a second or two.
+const LATE_AFTER_MIN: u64 = 10;
+const NO_SUCCESS_MIN: u64 = 60;
 const RETRY_DELAY: u64 = 60;
 const RETRY_MAX_DELAY: u64 = 3600;
 const RETRY_DELAY_LONGEST: u64 = 24 * 3600;
@@ -85,6 +97,11 @@ const NO_BOUND: u64 = u64::MAX;
 /// Lays the policies that are written over those of `base`.
 pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_>) -> PolicySet {
     let base_policies = &base.policies;
+    let asked_for = [
+        some_key(raw.late_after.as_ref()),
+        some_key(raw.failures_in_a_row.as_ref()),
+        some_key(raw.no_success_for.as_ref()),
+    ];
     let duration = |at: Option<At<Duration>>, otherwise, bounds, reading: &mut Reading<'_>| {
         at.map_or(otherwise, |at| within(&at, &bounds, reading))
     };
@@ -106,21 +123,76 @@ pub(super) fn check(raw: RawPolicies, base: &PolicySet, reading: &mut Reading<'_
             reading,
         ),
         jitter: duration(raw.jitter, base_policies.jitter, seconds(0, JITTER_MAX), reading),
-        run_timeout: match raw.run_timeout {
-            None => base_policies.run_timeout,
-            Some(At { value: OrNone::None, .. }) => None,
-            Some(At { value: OrNone::Some(value), span, key }) => {
-                Some(within(&At { value, span, key }, &seconds(RUN_TIMEOUT_MIN, NO_BOUND), reading))
-            }
-        },
+        run_timeout: or_none(raw.run_timeout, base_policies.run_timeout, RUN_TIMEOUT_MIN, reading),
         retry: match raw.retry {
             None => base_policies.retry.clone(),
             Some(At { value: OrNone::None, .. }) => None,
             Some(At { value: OrNone::Some(Nested(retry)), key, .. }) => check_retry(retry, &key, reading),
         },
         on_unknown: value(raw.on_unknown, base_policies.on_unknown),
+        notify: raw.notify.map_or_else(|| base_policies.notify.clone(), |at| channels(&at, reading)),
+        late_after: or_none(raw.late_after, base_policies.late_after, LATE_AFTER_MIN, reading),
+        failures_in_a_row: match raw.failures_in_a_row {
+            None => base_policies.failures_in_a_row,
+            Some(At { value: OrNone::None, .. }) => None,
+            Some(At { value: OrNone::Some(value), span, key }) => {
+                Some(small(Some(&At { value, span, key }), 2, 2, 1000, reading))
+            }
+        },
+        no_success_for: or_none(raw.no_success_for, base_policies.no_success_for, NO_SUCCESS_MIN, reading),
     };
+    // What is written here and nobody is told of is a slip; what [defaults] says may be for others.
+    if policies.notify.is_empty()
+        && let Some(key) = asked_for.into_iter().flatten().next()
+    {
+        let problem = Problem::error(Code::Conflict, format!("`{}` tells nobody", reading.name(&key)));
+        reading.add(&key, problem.hint("name a channel: notify = [\"ops\"], with [notify.ops] saying where that is"));
+    }
     PolicySet { policies, gap: value(raw.gap, base.gap), fold: value(raw.fold, base.fold) }
+}
+
+/// A duration of at least so many seconds, or `"none"`, or else what is the case anyway.
+fn or_none(
+    raw: Option<At<OrNone<Duration>>>,
+    otherwise: Option<Duration>,
+    least: u64,
+    reading: &mut Reading<'_>,
+) -> Option<Duration> {
+    match raw {
+        None => otherwise,
+        Some(At { value: OrNone::None, .. }) => None,
+        Some(At { value: OrNone::Some(value), span, key }) => {
+            Some(within(&At { value, span, key }, &seconds(least, NO_BOUND), reading))
+        }
+    }
+}
+
+fn some_key<T>(raw: Option<&At<OrNone<T>>>) -> Option<Range<usize>> {
+    raw.filter(|at| matches!(at.value, OrNone::Some(_))).map(|at| at.key.clone())
+}
+
+/// The channels that `notify` names, each of which must be there.
+fn channels(at: &At<Texts>, reading: &mut Reading<'_>) -> Vec<ChannelName> {
+    let mut channels: Vec<ChannelName> = Vec::new();
+    for (name, span) in &at.value.0 {
+        let known = ChannelName::new(name).ok().filter(|name| reading.channels.contains(name));
+        match known {
+            Some(name) if channels.contains(&name) => {
+                reading.add(span, Problem::error(Code::Conflict, format!("{name} is named twice")));
+            }
+            Some(name) => channels.push(name),
+            None => {
+                let problem = Problem::error(Code::BadValue, format!("there is no channel {name:?}"));
+                let nearest = keys::nearest(name, reading.channels.iter().map(ChannelName::as_str));
+                let problem = match nearest {
+                    Some(nearest) => problem.hint(format!("did you mean {nearest:?}?")),
+                    None => problem.hint(format!("say where it is: [notify.{name}], with `webhook` or `ping`")),
+                };
+                reading.add(span, problem);
+            }
+        }
+    }
+    channels
 }
 
 fn value<T>(written: Option<At<T>>, otherwise: T) -> T {

@@ -15,7 +15,7 @@ use super::{
     Key, keys,
     problem::{Code, LineIndex, Place, Problem, Severity},
 };
-use crate::schedule::template::Secrets;
+use crate::{ids::ChannelName, schedule::template::Secrets};
 
 /// A value with its place, and the place of its key.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub(super) struct Reading<'t> {
     pub templates: Vec<(String, Range<usize>)>,
     /// Stand-ins for the secrets that templates can speak of.
     pub secrets: Secrets,
+    /// The channels that alarms can go to.
+    pub channels: Vec<ChannelName>,
     drafts: Vec<Draft>,
     hidden: Vec<Range<usize>>,
 }
@@ -61,6 +63,7 @@ impl<'t> Reading<'t> {
             unused: Vec::new(),
             templates: Vec::new(),
             secrets: Secrets::new(),
+            channels: Vec::new(),
             drafts: Vec::new(),
             hidden: Vec::new(),
         }

@@ -1,11 +1,21 @@
 //! The checked values of the file that are not schedules. Values and defaults only.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use url::Url;
 
 use super::zones::ZoneRulesChoice;
-use crate::{ids::Instance, words::words};
+use crate::{
+    engine::alarm::AlarmEvent,
+    ids::{ChannelName, Instance},
+    secret::Secret,
+    words::words,
+};
 
 /// Everything that holds for the whole daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +34,54 @@ pub struct Settings {
     pub history: HistorySettings,
     /// `[http]`.
     pub http: HttpSettings,
+    /// `[webhook]`; `None`: runs are followed by looking alone.
+    pub webhook: Option<WebhookSettings>,
     /// `[mirror]`.
     pub mirror: MirrorSettings,
     /// `[secrets]`: where the secrets are that templates speak of.
     pub secrets: BTreeMap<String, ApiKeySource>,
+    /// `[notify]`: where alarms go.
+    pub notify: BTreeMap<ChannelName, Channel>,
+}
+
+/// Where alarms go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// What is sent there.
+    pub kind: ChannelKind,
+    /// Where it is.
+    pub url: UrlSource,
+    /// Plain http is allowed to hosts other than loopback.
+    pub allow_plain_http: bool,
+    /// From the first byte of a request to the last of its answer.
+    pub timeout: Duration,
+}
+
+/// What is sent to a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelKind {
+    /// A ping for each run: at its start, and at its end whether it was well.
+    Ping,
+    /// A POST for each alarm.
+    Webhook {
+        /// Which alarms.
+        on: BTreeSet<AlarmEvent>,
+        /// Headers, each with the template of its value.
+        headers: Vec<(String, String)>,
+        /// The template of the body; `None`: the alarm as JSON.
+        body: Option<String>,
+        /// Of the body.
+        content_type: String,
+    },
+}
+
+/// Where an address is that may itself be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlSource {
+    /// In the file.
+    Here(Secret),
+    /// Where the file says.
+    At(ApiKeySource),
 }
 
 /// How the API is used.
@@ -78,6 +132,15 @@ pub struct HistorySettings {
     pub rows_max: u64,
     /// Of each stored body (output, errors), in bytes; the rest is cut off.
     pub body_bytes_max: u64,
+}
+
+/// Where Skyvern tells that a run has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// How Skyvern reaches this machine; each run adds its own path.
+    pub public_url: Url,
+    /// Where to listen.
+    pub listen: SocketAddr,
 }
 
 /// Where the status is served.

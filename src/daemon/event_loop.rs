@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
+    alarm::{Channels, Decider},
     clock::{Clock, Stopwatch, rfc3339_millis},
     crash_point::crash_point,
     daemon::{
@@ -27,7 +28,7 @@ use crate::{
     },
     dispatch::Dispatcher,
     engine::{
-        Action, Engine, Event, Overview, OverviewOf, Turn,
+        Action, Change, Engine, Event, Overview, OverviewOf, Turn,
         change::{Ownership, Pause},
         event::{HandoverAnswer, HandoverStep, RequestId},
     },
@@ -61,8 +62,8 @@ pub enum Input {
     Asked(Asked),
     /// An event that was made elsewhere (a reload).
     Event(Box<Event>),
-    /// Tell the status how it is.
-    Look(OverviewOf, oneshot::Sender<Sight>),
+    /// Who is told of what, as the file that follows has it.
+    Channels(Arc<Channels>),
     /// A step of handing a schedule over to the server or back, and where its answer goes.
     Handover {
         /// The schedule.
@@ -74,6 +75,8 @@ pub enum Input {
     },
     /// Who fires what, as far as it is not as it should be, and where that is told.
     Unsettled(oneshot::Sender<Unsettled>),
+    /// Tell the status how it is.
+    Look(OverviewOf, oneshot::Sender<Sight>),
     /// Write the state to the log.
     State {
         /// What is wrong with the file on the disk, if it is not the one that is in force.
@@ -85,15 +88,6 @@ pub enum Input {
     Stop,
 }
 
-/// The loop, its engine and its history at a moment.
-#[derive(Debug, Clone)]
-pub struct Sight {
-    /// The engine.
-    pub overview: Overview,
-    /// Rows cannot be written, since when and why.
-    pub stall: Option<Stall>,
-}
-
 /// Who fires what, as far as it is not as it should be.
 #[derive(Debug)]
 pub struct Unsettled {
@@ -101,6 +95,15 @@ pub struct Unsettled {
     pub open: Vec<(ScheduleId, Ownership)>,
     /// The server is to fire these, and this daemon does as yet.
     pub not_handed_over: BTreeSet<ScheduleId>,
+}
+
+/// The loop, its engine and its history at a moment.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The engine.
+    pub overview: Overview,
+    /// Rows cannot be written, since when and why.
+    pub stall: Option<Stall>,
 }
 
 /// When the loop ends by itself.
@@ -119,6 +122,8 @@ pub struct EventLoop {
     engine: Engine,
     history: Arc<History>,
     dispatcher: Dispatcher,
+    /// Who decides about alarms, and what is rung when some were written; `None`: nobody is told.
+    alarms: Option<(Decider, Arc<Notify>)>,
     clock: Arc<dyn Clock>,
     timer: WallTimer,
     events: mpsc::Receiver<Event>,
@@ -145,6 +150,8 @@ pub struct EventLoop {
 struct Commit {
     durable: Durable,
     actions: Vec<Action>,
+    /// Alarms are among the rows.
+    raised: bool,
 }
 
 impl EventLoop {
@@ -167,6 +174,7 @@ impl EventLoop {
             engine,
             history,
             dispatcher,
+            alarms: None,
             timer: WallTimer::new()?,
             clock,
             events,
@@ -184,6 +192,18 @@ impl EventLoop {
             ready: None,
             metrics: None,
         })
+    }
+
+    /// Raises alarms for what happens from now on, and rings `bell` when some are written.
+    #[must_use]
+    pub fn with_alarms(self, decider: Decider, bell: Arc<Notify>) -> Self {
+        Self { alarms: Some((decider, bell)), ..self }
+    }
+
+    /// Where the mirror is told that it has something to do.
+    #[must_use]
+    pub fn mirror(&self) -> Arc<Notify> {
+        Arc::clone(&self.mirror)
     }
 
     /// Counted at every turn.
@@ -209,12 +229,6 @@ impl EventLoop {
         self.metrics = Some(metrics);
     }
 
-    /// Where the mirror is told that it has something to do.
-    #[must_use]
-    pub fn mirror(&self) -> Arc<Notify> {
-        Arc::clone(&self.mirror)
-    }
-
     /// Boots the engine with `boot`, and goes on until `until`.
     ///
     /// # Errors
@@ -233,7 +247,8 @@ impl EventLoop {
             if self.reached(until) {
                 return self.stop().await;
             }
-            self.timer.set(self.engine.next_wake()).map_err(LoopError::Timer)?;
+            let next = self.engine.next_wake().into_iter().chain(self.next_alarm()).min();
+            self.timer.set(next).map_err(LoopError::Timer)?;
             self.standing.send_if_modified(|standing| standing.look_at(&self.engine));
             self.turns.beat();
             tokio::select! {
@@ -290,8 +305,15 @@ impl EventLoop {
             self.engine.handle(now, Event::ClockStepped { by, ahead }, &mut turn);
         }
         for event in events {
+            if let (Event::Reload { schedules }, Some((alarms, _))) = (&event, &mut self.alarms) {
+                alarms.set_schedules(now, schedules);
+            }
             self.engine.handle(now, event, &mut turn);
         }
+        // In the same transaction as what they are about.
+        let alarms = self.alarms.as_mut().map(|(decider, _)| decider.decide(now, &turn.changes)).unwrap_or_default();
+        let raised = alarms.iter().any(|change| matches!(change, Change::AlarmRaised(_)));
+        turn.changes.extend(alarms);
         if turn.changes.is_empty() {
             // Nothing to be recorded: what is left to do are answers and the like, which depend on no row.
             self.act(turn.actions);
@@ -306,14 +328,17 @@ impl EventLoop {
         }
         crash_point("before-commit");
         let durable = self.history.submit(turn.changes).await.map_err(LoopError::History)?;
-        self.commits.push_back(Commit { durable, actions: turn.actions });
+        self.commits.push_back(Commit { durable, actions: turn.actions, raised });
         Ok(())
     }
 
-    fn done(&mut self, committed: Result<Vec<Action>, Arc<HistoryError>>) -> Result<(), LoopError> {
-        let actions = committed.map_err(LoopError::History)?;
+    fn done(&mut self, committed: Result<(Vec<Action>, bool), Arc<HistoryError>>) -> Result<(), LoopError> {
+        let (actions, raised) = committed.map_err(LoopError::History)?;
         crash_point("after-commit");
         self.act(actions);
+        if let Some((_, bell)) = self.alarms.as_ref().filter(|_| raised) {
+            bell.notify_one();
+        }
         // Commits end in the order of the turns, and the boot is the first.
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(());
@@ -345,6 +370,12 @@ impl EventLoop {
 
     async fn input(&mut self, input: Input) -> Result<(), LoopError> {
         match input {
+            Input::Channels(channels) => {
+                if let Some((alarms, _)) = &mut self.alarms {
+                    alarms.set_channels(channels);
+                }
+                Ok(())
+            }
             Input::Event(event) => {
                 let reload = matches!(*event, Event::Reload { .. } | Event::ReloadRefused { .. });
                 self.turn([*event]).await?;
@@ -391,6 +422,10 @@ impl EventLoop {
                 self.turn([event]).await
             }
         }
+    }
+
+    fn next_alarm(&self) -> Option<DateTime<Utc>> {
+        self.alarms.as_ref().and_then(|(alarms, _)| alarms.next_wake())
     }
 
     fn state(&self) -> Answer {
@@ -454,11 +489,11 @@ impl EventLoop {
 }
 
 /// The deeds of the oldest turn, once its rows are durable; never, while nothing is on its way.
-async fn committed(commits: &mut VecDeque<Commit>) -> Result<Vec<Action>, Arc<HistoryError>> {
+async fn committed(commits: &mut VecDeque<Commit>) -> Result<(Vec<Action>, bool), Arc<HistoryError>> {
     let Some(commit) = commits.front_mut() else { return std::future::pending().await };
     let durable = (&mut commit.durable).await;
-    let actions = commits.pop_front().map(|commit| commit.actions).unwrap_or_default();
-    durable.map(|()| actions)
+    let done = commits.pop_front().map(|commit| (commit.actions, commit.raised)).unwrap_or_default();
+    durable.map(|()| done)
 }
 
 fn event_of(request: RequestId, asked: Request, now: DateTime<Utc>) -> Result<Event, String> {

@@ -84,6 +84,10 @@ pub fn change(change: &Change) {
         | Change::Withdrawn { .. }
         | Change::AccountedThrough { .. }
         | Change::AttemptBegun { .. }
+        | Change::AlarmRaised(_)
+        | Change::AlarmsRemembered { .. }
+        | Change::AlarmTried { .. }
+        | Change::AlarmsFolded { .. }
         | Change::RunReported { .. } => {}
     }
 }

@@ -11,11 +11,12 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    alarm::{Target, Targets},
     config::{Config, Environment, Problem, Problems, Settings, Severity, ZoneSource},
     crash_point::crash_point,
     daemon::{event_loop::Input, notify, signals::Asks, standing::Standing},
     engine::Event,
-    schedule::{Schedule, Timetable},
+    schedule::{Schedule, Timetable, template::Secrets},
     words::EACH,
 };
 
@@ -55,11 +56,26 @@ pub(super) struct Reloader {
     standing: watch::Sender<Standing>,
     /// For whoever shows it.
     in_force: watch::Sender<InForce>,
+    alarms: Alarming,
+}
+
+/// Where alarms go, to be exchanged with the file.
+#[derive(Debug)]
+pub(super) struct Alarming {
+    /// The channels with their addresses.
+    pub targets: watch::Sender<Arc<Targets>>,
+    /// What their templates may speak of.
+    pub secrets: Secrets,
 }
 
 impl Reloader {
     /// For the file that was read at the start.
-    pub(super) fn new(config: &Config, environment: &Environment, standing: watch::Sender<Standing>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        environment: &Environment,
+        alarms: Alarming,
+        standing: watch::Sender<Standing>,
+    ) -> Self {
         let in_force = InForce {
             path: config.path.clone(),
             text: Arc::clone(&config.text),
@@ -77,6 +93,7 @@ impl Reloader {
             timetables: timetables(config),
             release: config.zones.release(),
             refused: None,
+            alarms,
             standing,
         }
     }
@@ -101,7 +118,7 @@ impl Reloader {
         loop {
             let answers = tokio::select! {
                 asks = asked.recv() => match asks {
-                    Some(Asks::Reload) => vec![event(self.reload().await)],
+                    Some(Asks::Reload) => self.reload().await,
                     Some(Asks::State) => vec![Input::State { refused: self.refused.clone() }],
                     Some(Asks::Stop) => vec![Input::Stop],
                     None => return,
@@ -127,28 +144,37 @@ impl Reloader {
     }
 
     /// Takes over the file as it is now, or refuses it. The loop tells systemd that it is done with what comes of it.
-    async fn reload(&mut self) -> Event {
+    async fn reload(&mut self) -> Vec<Input> {
         notify::reloading();
-        let (path, environment) = (self.path.clone(), self.environment.clone());
-        match apart(move || Config::load(&path, &environment)).await {
-            Ok(config) => {
+        let (path, environment, secrets) = (self.path.clone(), self.environment.clone(), self.alarms.secrets.clone());
+        let loaded = apart(move || {
+            let config = Config::load(&path, &environment)?;
+            // A channel that cannot be found is a problem of the file like any other.
+            let targets = Target::all(&config.settings.notify, &secrets, &environment)
+                .map_err(|problem| Problems::of_file(&path, problem))?;
+            Ok((config, targets))
+        });
+        match loaded.await {
+            Ok((config, targets)) => {
                 crash_point("in-reload");
+                let channels = Arc::new(config.settings.notify.clone());
+                self.settings.notify.clone_from(&config.settings.notify);
+                self.alarms.targets.send_replace(Arc::new(targets));
                 let settings_changed = config.settings != self.settings;
                 if settings_changed {
                     tracing::warn!(
                         target: EACH,
-                        "settings outside the schedules changed in the file: they take effect at the next start"
+                        "settings outside the schedules and [notify] changed in the file: they take effect at the next start"
                     );
                 }
                 self.set_refused(None);
                 self.in_force.send_modify(|in_force| in_force.settings_changed = settings_changed);
-                self.take_over(config)
+                vec![Input::Channels(channels), event(self.take_over(config))]
             }
             Err(problems) => {
                 let text = refused(&self.path, &problems);
                 self.set_refused(Some(text.clone()));
-                self.in_force.send_modify(|in_force| in_force.refused = Some(text.clone()));
-                Event::ReloadRefused { text }
+                vec![event(Event::ReloadRefused { text })]
             }
         }
     }
@@ -267,7 +293,8 @@ mod tests {
             write("schedules.toml", FILE.as_bytes());
             let environment = Environment::from_pairs([("TZDIR", folder.path().join("zones").to_str().unwrap())]);
             let config = Config::load(&folder.path().join("schedules.toml"), &environment).unwrap();
-            let reloader = Reloader::new(&config, &environment, watch::Sender::default());
+            let alarms = Alarming { targets: watch::Sender::default(), secrets: Secrets::new() };
+            let reloader = Reloader::new(&config, &environment, alarms, watch::Sender::default());
             Self { folder, reloader }
         }
 
@@ -286,6 +313,13 @@ mod tests {
             assert_eq!(got, expected);
             assert!(case.reloader.refresh().await.is_empty(), "once is enough");
         });
+    }
+
+    /// What a reload hands to the engine, in words.
+    async fn reloaded(case: &mut Case) -> String {
+        let inputs = case.reloader.reload().await;
+        let event = inputs.iter().find_map(|input| if let Input::Event(event) = input { Some(event) } else { None });
+        said(event.unwrap())
     }
 
     fn said(event: &Event) -> String {
@@ -324,7 +358,7 @@ mod tests {
     fn a_refused_file_stays_the_latest_word() {
         let refuse = async |case: &mut Case| {
             case.write("schedules.toml", b"[[schedule]]\n");
-            assert!(matches!(case.reloader.reload().await, Event::ReloadRefused { .. }));
+            assert_eq!(reloaded(case).await, "refused");
             assert!(case.reloader.refused.as_deref().is_some_and(|text| text.contains("is refused")));
             case.write("zones/America/Vancouver", NEW_RULES);
         };
@@ -332,7 +366,7 @@ mod tests {
         let mend = async |case: &mut Case| {
             refuse(case).await;
             case.write("schedules.toml", FILE.as_bytes());
-            assert_eq!(said(&case.reloader.reload().await), MOVED);
+            assert_eq!(reloaded(case).await, MOVED);
             assert_eq!(case.reloader.refused, None);
         };
         check(mend, &[]);

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
 use crate::{
+    alarm::{Decider, Deliverer, Start, Targets},
     clock::{Clock, delta},
     config::{ApiSettings, Config, Environment, Settings},
     crash_point::crash_point,
@@ -17,16 +18,16 @@ use crate::{
         control::{Answer, Control, Request},
         event_loop::{EventLoop, Input, LoopError, Until},
         file_watch::FileWatch,
-        http::{Http, Sources},
+        http::{Hooks, Http, Sources},
         metrics::Metrics,
         mirroring::{ApplyAsked, Mirroring, sort_requests},
         notify,
-        reload::{InForce, Reloader},
+        reload::{Alarming, InForce, Reloader},
         signals::{Asks, SignalStream},
         standing,
         watchdog::Watchdog,
     },
-    dispatch::{Dispatcher, Patience},
+    dispatch::{Dispatcher, Hints, Patience},
     engine::{
         Engine, Event, Options,
         change::{Ahead, Memory, Owner, ScheduleMemory},
@@ -57,6 +58,8 @@ pub struct Setup {
     pub api_key: Secret,
     /// What templates may speak of.
     pub secrets: Secrets,
+    /// Where alarms go; empty for what runs without a daemon.
+    pub targets: Arc<Targets>,
     /// Where the history and the control socket are.
     pub state_dir: PathBuf,
     /// The clock.
@@ -107,23 +110,27 @@ pub fn serve(setup: &Setup) -> Result<(), DaemonError> {
         let control = Control::listen(&setup.state_dir).map_err(system("listening on the control socket"))?;
         let (asked, requests) = mpsc::channel(INPUTS_WAITING_MAX);
         tokio::spawn(control.serve(asked));
-        let reloader = Reloader::new(&setup.config, &setup.environment, parts.event_loop.standing());
+        let (targets, current_targets) = watch::channel(Arc::clone(&setup.targets));
+        let alarms = Alarming { targets, secrets: setup.secrets.clone() };
+        let reloader = Reloader::new(&setup.config, &setup.environment, alarms, parts.event_loop.standing());
         let in_force = reloader.in_force();
         let boot = parts.boot(setup);
         let http = look_in(setup, &mut parts, in_force)?;
+        let hooks = take_hooks(setup, &parts)?;
         let (current, schedules) = watch::channel(setup.config.schedules.clone());
         let file = keep_current(setup, reloader, parts.inputs.clone(), current)?;
         let (mirror, mirroring) = parts.mirror(setup, schedules).unzip();
         tokio::spawn(sort_requests(requests, mirror, parts.inputs.clone()));
+        let delivering = tokio::spawn(deliverer(setup, &parts, current_targets).serve());
         tokio::spawn(heed(signals, parts.inputs.clone(), Some(file)));
         let history = Arc::clone(&parts.history);
         let pruning = tokio::spawn(keep_pruned(history, Arc::clone(&setup.clock), setup.config.settings.clone()));
         tokio::spawn(standing::tell(parts.event_loop.standing().subscribe(), parts.history.stalls()));
         tokio::spawn(tell_ready(parts.event_loop.ready(), parts.watchdog()));
         let result = parts.run(boot).await;
-        drop(http);
-        // It holds the history for as long as it lives, and what is held is not closed.
-        for task in [Some(pruning), mirroring].into_iter().flatten() {
+        drop((http, hooks));
+        // They hold the history for as long as they live, and what is held is not closed.
+        for task in [Some(pruning), Some(delivering), mirroring].into_iter().flatten() {
             task.abort();
             let _ = task.await;
         }
@@ -172,6 +179,10 @@ fn block_on<T>(future: impl Future<Output = Result<T, DaemonError>>) -> Result<T
 /// Everything that a loop needs, put together in order; the lock first, so that a second daemon changes nothing.
 pub(super) struct Parts {
     event_loop: EventLoop,
+    /// Rung when alarms were written.
+    bell: Arc<Notify>,
+    /// Webhooks from Skyvern, where they are asked for.
+    hints: Option<Arc<Hints>>,
     history: Arc<History>,
     inputs: mpsc::Sender<Input>,
     client: Client,
@@ -192,6 +203,15 @@ impl Parts {
         let memory = store.memory()?;
         crash_point("after-memory");
         let ahead = if fires { store.ahead(setup.clock.now())? } else { Vec::new() };
+        let start = Start {
+            memories: if fires { store.alarm_memories()? } else { BTreeMap::new() },
+            schedules: &setup.config.schedules,
+            known: &memory.schedules,
+            open: &memory.open,
+        };
+        let channels = Arc::new(settings.notify.clone());
+        let alarms = fires.then(|| Decider::new(setup.clock.now(), settings.instance.clone(), channels, start));
+        let bell = Arc::new(Notify::new());
         let history = Arc::new(History::start(store, &options, Arc::clone(&setup.clock))?);
         let (told, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (inputs, input) = mpsc::channel(INPUTS_WAITING_MAX);
@@ -208,6 +228,16 @@ impl Parts {
             setup.secrets.clone(),
             told,
         );
+        let hints = match &settings.webhook {
+            Some(webhook) if fires => {
+                let hints = Hints::new(webhook.public_url.clone(), &setup.state_dir, &setup.api_key);
+                Some(Arc::new(hints.map_err(system("making the key for webhooks"))?))
+            }
+            _ => None,
+        };
+        if let Some(hints) = &hints {
+            dispatcher.ask_for_webhooks(Arc::clone(hints));
+        }
         let engine = Engine::new(Options {
             instance: settings.instance.clone(),
             launches_in_flight_max: settings.api.launches_in_flight_max as usize,
@@ -226,7 +256,11 @@ impl Parts {
             stop_grace,
         )
         .map_err(system("making a timer"))?;
-        Ok(Self { event_loop, history, inputs, client, memory, ahead })
+        let event_loop = match alarms {
+            Some(alarms) => event_loop.with_alarms(alarms, Arc::clone(&bell)),
+            None => event_loop,
+        };
+        Ok(Self { event_loop, bell, hints, history, inputs, client, memory, ahead })
     }
 
     /// The first event.
@@ -241,10 +275,6 @@ impl Parts {
         let ahead = std::mem::take(&mut self.ahead);
         let former = former(&memory, setup);
         Event::Boot { schedules: setup.config.schedules.clone(), memory, former, ahead }
-    }
-
-    fn watchdog(&self) -> Watchdog {
-        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
     }
 
     /// The mirror, where the file has it: where to ask it, and its task.
@@ -273,6 +303,10 @@ impl Parts {
     /// Runs the loop until it is told to stop.
     pub(super) async fn run(&mut self, boot: Event) -> Result<(), LoopError> {
         self.event_loop.run(boot, &Until::Stopped).await
+    }
+
+    fn watchdog(&self) -> Watchdog {
+        Watchdog { inputs: self.inputs.clone(), turns: self.event_loop.turns(), writer: self.history.pulse() }
     }
 
     /// The end, in order: the loop's last rows, then the database.
@@ -335,6 +369,25 @@ async fn tell_ready(booted: oneshot::Receiver<()>, watchdog: Watchdog) {
             // It is not fed, then, and systemd starts the daemon again.
             tracing::error!(%error, "the watchdog cannot be fed");
         }
+    }
+}
+
+/// Takes in webhooks, where the file asks for them.
+fn take_hooks(setup: &Setup, parts: &Parts) -> Result<Option<Hooks>, DaemonError> {
+    let (Some(webhook), Some(hints)) = (&setup.config.settings.webhook, &parts.hints) else { return Ok(None) };
+    let hooks = Hooks::start(webhook.listen, Arc::clone(hints), Arc::clone(&setup.clock));
+    hooks.map(Some).map_err(system("listening for webhooks"))
+}
+
+/// What sends alarms.
+fn deliverer(setup: &Setup, parts: &Parts, targets: watch::Receiver<Arc<Targets>>) -> Deliverer {
+    Deliverer {
+        state_dir: setup.state_dir.clone(),
+        history: Arc::clone(&parts.history),
+        clock: Arc::clone(&setup.clock),
+        instance: setup.config.settings.instance.clone(),
+        targets,
+        bell: Arc::clone(&parts.bell),
     }
 }
 

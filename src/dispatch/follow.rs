@@ -2,12 +2,13 @@
 //!
 //! Only news is told: a status that differs from the last one, and the end.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dispatch::{Patience, Shared},
+    clock::Stopwatch,
+    dispatch::{Patience, Shared, hints::Watched},
     engine::{Event, RunReport, RunStatus},
     ids::{OccurrenceKey, RunId},
     skyvern::{ApiErrorKind, Detail},
@@ -16,6 +17,8 @@ use crate::{
 /// A run that the server does not know in this many looks in a row is gone. More than one: a server that is just starting up
 /// answers 404 too.
 const NOT_FOUND_LOOKS_MAX: u32 = 3;
+/// Two looks for the sake of hints are this far apart at least.
+const HINT_INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// While looks fail, every so many of them is worth a line in the log.
 const FAILED_LOOKS_PER_LINE: u32 = 20;
 
@@ -28,20 +31,48 @@ const RUNNING_MINUTES_MAX: u64 = 8 * 60 + 15;
 
 impl Shared {
     pub(super) async fn follow(&self, key: OccurrenceKey, run_id: RunId, since: DateTime<Utc>) {
+        let watched = self.hints.get().map(|hints| hints.watch(&key));
+        self.look_until_over(&key, run_id, since, watched.as_deref()).await;
+        if let Some(hints) = self.hints.get() {
+            hints.forget(&key);
+        }
+    }
+
+    async fn look_until_over(
+        &self,
+        key: &OccurrenceKey,
+        run_id: RunId,
+        since: DateTime<Utc>,
+        watched: Option<&Watched>,
+    ) {
+        let mut last_look: Option<Stopwatch> = None;
         let mut told: Option<RunReport> = None;
         let mut asked_to_wait: Option<Duration> = None;
         let mut told_stalled: Option<RunStatus> = None;
         let (mut failed_looks, mut not_found_looks) = (0_u32, 0_u32);
         loop {
             let age = (self.clock.now() - since).to_std().unwrap_or_default();
-            let mut wait = poll_wait(&self.patience, &key, age);
+            let mut wait = poll_wait(&self.patience, key, age);
             if let Some(asked) = asked_to_wait.take() {
                 wait = wait.max(asked);
             }
             if failed_looks > 0 {
                 wait = wait.saturating_mul(1 << failed_looks.min(4)).min(self.patience.poll_interval_max.max(wait));
             }
-            tokio::time::sleep(wait).await;
+            // A run that will tell of its end is looked at more rarely, once it is known that such words arrive.
+            let tells = watched.is_some_and(|watched| watched.asked.load(Ordering::Relaxed));
+            if tells && self.hints.get().is_some_and(|hints| hints.arrive()) {
+                wait = wait.max(self.patience.poll_interval_max);
+            }
+            let hinted = tokio::select! {
+                () = tokio::time::sleep(wait) => false,
+                () = news(watched) => true,
+            };
+            if hinted && let Some(passed) = last_look.map(|watch| watch.elapsed()) {
+                // Words may be said again and again.
+                tokio::time::sleep(HINT_INTERVAL_MIN.saturating_sub(passed)).await;
+            }
+            last_look = Some(Stopwatch::start());
             if self.over() {
                 return;
             }
@@ -71,11 +102,14 @@ impl Shared {
                         .await;
                     }
                     if over {
+                        if let Some(hints) = self.hints.get().filter(|_| tells && !hinted) {
+                            hints.missed();
+                        }
                         return;
                     }
                 }
                 Err(error) if error.kind == ApiErrorKind::NotFound && not_found_looks + 1 >= NOT_FOUND_LOOKS_MAX => {
-                    self.tell(Event::RunGone { key, message: error.message }).await;
+                    self.tell(Event::RunGone { key: key.clone(), message: error.message }).await;
                     return;
                 }
                 Err(error) => {
@@ -106,6 +140,14 @@ impl Shared {
                 Ok(RunReport { truncated: true, ..brief })
             }
         }
+    }
+}
+
+/// Somebody says that there is news; never, where nobody can.
+async fn news(watched: Option<&Watched>) {
+    match watched {
+        Some(watched) => watched.news.notified().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,12 +4,17 @@
 //! whoever calls [`Dispatcher::carry_out`] has made the action's rows durable.
 
 mod follow;
+mod hints;
 mod launch;
 mod look;
 mod settle;
 mod workflows;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
@@ -21,6 +26,7 @@ use crate::{
     secret::Secret,
     skyvern::{ApiError, ApiErrorKind, Client},
 };
+pub use hints::Hints;
 use workflows::Workflows;
 
 /// How often a cancel is tried, and the longest wait between two tries: about four hours, the limit that servers set to a run.
@@ -52,6 +58,8 @@ struct Shared {
     events: mpsc::Sender<Event>,
     secrets: Secrets,
     workflows: Workflows,
+    /// Set once, by who listens for webhooks.
+    hints: OnceLock<Arc<Hints>>,
 }
 
 impl Dispatcher {
@@ -65,8 +73,13 @@ impl Dispatcher {
         secrets: Secrets,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let shared = Shared { client, clock, state_dir, patience, events, secrets, workflows: Workflows::default() };
+        let shared = Shared { client, clock, state_dir, patience, events, secrets, workflows: Workflows::default(), hints: OnceLock::new() };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// From now on, each run gets an address at which its server can tell of its end.
+    pub fn ask_for_webhooks(&self, hints: Arc<Hints>) {
+        let _ = self.shared.hints.set(hints);
     }
 
     /// How long ago the API was last heard of, and what was wrong with it then; `None`: never.

@@ -13,6 +13,7 @@ use crate::{
     dispatch::Shared,
     engine::Event,
     ids::{OccurrenceKey, WorkflowId},
+    skyvern::ApiError,
 };
 
 /// How long what a workflow declares is taken as it was.
@@ -20,49 +21,63 @@ const REMEMBERED_MINUTES: i64 = 60;
 /// Workflows that are remembered; past it, all are forgotten and asked for again.
 const WORKFLOWS_MAX: usize = 10_000;
 
-/// Names of the parameters that each workflow declares, and when that was read.
+/// What is known of each workflow, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Workflows(Mutex<HashMap<WorkflowId, Declared>>);
 
-/// When it was read, and the names.
-type Declared = (DateTime<Utc>, Vec<String>);
+/// When it was read, and what.
+type Declared = (DateTime<Utc>, Known);
+
+/// What is known of a workflow.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// The names of its parameters.
+    parameters: Vec<String>,
+    /// It has a webhook of its own, which a run's would replace.
+    pub has_webhook: bool,
+}
 
 impl Workflows {
-    fn get(&self, id: &WorkflowId, now: DateTime<Utc>) -> Option<Vec<String>> {
+    fn get(&self, id: &WorkflowId, now: DateTime<Utc>) -> Option<Known> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, keys) = known.get(id)?;
-        (now - *at < TimeDelta::minutes(REMEMBERED_MINUTES)).then(|| keys.clone())
+        let (at, what) = known.get(id)?;
+        (now - *at < TimeDelta::minutes(REMEMBERED_MINUTES)).then(|| what.clone())
     }
 
-    fn put(&self, id: &WorkflowId, now: DateTime<Utc>, keys: Vec<String>) {
+    fn put(&self, id: &WorkflowId, now: DateTime<Utc>, what: Known) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= WORKFLOWS_MAX {
             known.clear();
         }
-        known.insert(id.clone(), (now, keys));
+        known.insert(id.clone(), (now, what));
     }
 }
 
 impl Shared {
+    /// What is known of a workflow, asked for where it is not.
+    pub(super) async fn workflow(&self, id: &WorkflowId) -> Result<Known, ApiError> {
+        let now = self.clock.now();
+        if let Some(known) = self.workflows.get(id, now) {
+            return Ok(known);
+        }
+        let workflow = self.client.get_workflow(id).await?;
+        let parameters = workflow.parameters.into_iter().map(|parameter| parameter.key).collect();
+        let known = Known { parameters, has_webhook: workflow.has_webhook };
+        self.workflows.put(id, now, known.clone());
+        Ok(known)
+    }
+
     /// Tells which of the parameters of a start the server dropped, if any. After the start: a look before it would hold it up.
     pub(super) async fn warn_of_dropped(&self, key: OccurrenceKey, id: &WorkflowId, parameters: &Map<String, Value>) {
         if parameters.is_empty() {
             return;
         }
-        let now = self.clock.now();
-        let declared = match self.workflows.get(id, now) {
-            Some(declared) => declared,
-            None => match self.client.get_workflow(id).await {
-                Ok(workflow) => {
-                    let keys: Vec<String> = workflow.parameters.into_iter().map(|parameter| parameter.key).collect();
-                    self.workflows.put(id, now, keys.clone());
-                    keys
-                }
-                Err(error) => {
-                    tracing::debug!(occurrence = %key, %error, "what the workflow declares could not be read");
-                    return;
-                }
-            },
+        let declared = match self.workflow(id).await {
+            Ok(known) => known.parameters,
+            Err(error) => {
+                tracing::debug!(occurrence = %key, %error, "what the workflow declares could not be read");
+                return;
+            }
         };
         let dropped: Vec<&str> =
             parameters.keys().map(String::as_str).filter(|name| !declared.iter().any(|d| d == name)).collect();

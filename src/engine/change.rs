@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     engine::{
+        alarm::{AlarmEnd, NewAlarm},
         occurrence::{Reason, Status, Trigger},
         run::RunReport,
     },
@@ -144,6 +145,35 @@ pub enum Change {
         kind: NoteKind,
         /// A sentence.
         text: String,
+    },
+    /// An alarm is to be sent. One that the history has already, of the same id for the same channel, is not added again.
+    AlarmRaised(Box<NewAlarm>),
+    /// What is remembered for the sake of alarms about a schedule, or (`None`) about the daemon.
+    AlarmsRemembered {
+        /// The schedule.
+        schedule: Option<ScheduleId>,
+        /// JSON; `None`: nothing any more.
+        memory: Option<String>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// An alarm was tried to be sent, or given up.
+    AlarmTried {
+        /// Its row.
+        row: i64,
+        /// When.
+        at: DateTime<Utc>,
+        /// What became of it; `None`: it is tried again.
+        end: Option<AlarmEnd>,
+        /// Why it was not sent; never a secret.
+        error: Option<String>,
+    },
+    /// Many alarms for one channel become one.
+    AlarmsFolded {
+        /// The rows that it stands for.
+        rows: Vec<i64>,
+        /// The one.
+        summary: Box<NewAlarm>,
     },
 }
 

@@ -14,6 +14,7 @@
 //! - An occurrence that the server starts, or may have started, is not started here before the server's copy of its schedule is
 //!   surely disabled and its run was looked for.
 
+pub mod alarm;
 pub mod audit;
 mod boot;
 pub mod change;
@@ -341,7 +342,7 @@ fn fire_at(instance: &Instance, schedule: &Schedule, scheduled_for: DateTime<Utc
 }
 
 /// A length of time for people: the two largest units that are not zero, as in `3 h 5 min`.
-fn span(delta: chrono::TimeDelta) -> String {
+pub(crate) fn span(delta: chrono::TimeDelta) -> String {
     let seconds = delta.num_seconds().max(0);
     let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
     let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);

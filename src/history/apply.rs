@@ -7,7 +7,7 @@
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, named_params};
 
-use super::{HistoryError, HistoryOptions, text::cut};
+use super::{HistoryError, HistoryOptions, alarms, text::cut};
 use crate::{
     clock::{rfc3339, rfc3339_millis},
     crash_point::crash_point,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Of a text for people (a reason, a message, a note) at most this many bytes are stored.
-const TEXT_BYTES_MAX: usize = 4096;
+pub(super) const TEXT_BYTES_MAX: usize = 4096;
 
 /// Applies the lists in their order, in one transaction. On an error the transaction is rolled back.
 pub(super) fn apply(
@@ -57,6 +57,7 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
     match change {
         Change::AccountedThrough { through, .. } => *through,
         Change::Occurred(new) => new.at,
+        Change::AlarmRaised(alarm) | Change::AlarmsFolded { summary: alarm, .. } => alarm.at,
         Change::Reopened { at, .. }
         | Change::Withdrawn { at, .. }
         | Change::Defined { at, .. }
@@ -65,6 +66,8 @@ fn instant_of(change: &Change) -> DateTime<Utc> {
         | Change::AttemptEnded { at, .. }
         | Change::RunReported { at, .. }
         | Change::Paused { at, .. }
+        | Change::AlarmsRemembered { at, .. }
+        | Change::AlarmTried { at, .. }
         | Change::OwnerChanged { at, .. }
         | Change::Mirrored { at, .. }
         | Change::Unmirrored { at, .. }
@@ -104,6 +107,10 @@ impl Writer<'_> {
             Change::Mirrored { copy, at } => self.mirrored(copy, *at),
             Change::Unmirrored { server_schedule_id, .. } => self.unmirrored(server_schedule_id),
             Change::Noted { at, kind, text } => self.noted(*at, *kind, text),
+            Change::AlarmRaised(_)
+            | Change::AlarmsRemembered { .. }
+            | Change::AlarmTried { .. }
+            | Change::AlarmsFolded { .. } => alarms::apply(self.transaction, change),
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`History`]: the one thread that owns the store; the daemon's handle to it.
 //! - [`Reader`]: any number of them, at any time, in any process.
 
+mod alarms;
 mod apply;
 mod error;
 pub mod lock;
@@ -25,6 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::{AlarmChannelRow, WaitingAlarm};
 pub use error::HistoryError;
 pub use prune::{Pruned, Retention};
 pub use query::HistoryFilter;

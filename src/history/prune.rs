@@ -1,7 +1,7 @@
 //! Retention: removing old occurrences, a slice at a time, so that nothing that is due waits for it.
 //!
 //! Old by when they were decided, not by when they were due: a backfill of last year that was made today is new. What is open
-//! is never removed. Definitions that were replaced and notes go by the same age.
+//! is never removed. Definitions that were replaced, notes and alarms go by the same age.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, TransactionBehavior, named_params};
@@ -63,9 +63,10 @@ fn run(connection: &mut Connection, retention: &Retention, rows_max: u32) -> rus
         "DELETE FROM note WHERE id IN (SELECT id FROM note WHERE at < :before ORDER BY at LIMIT :rows_max)",
         named_params! { ":before": before, ":rows_max": rows_max },
     )?;
+    let alarms = super::alarms::prune(&transaction, before.as_deref(), rows_max)?;
     transaction.commit()?;
     let occurrences = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-    Ok(Pruned { occurrences, more: occurrences >= rows_max || notes >= rows_max as usize })
+    Ok(Pruned { occurrences, more: occurrences >= rows_max || notes.max(alarms) >= rows_max as usize })
 }
 
 /// The rows of the next slice, and the last instant that they account for.

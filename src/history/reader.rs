@@ -1,13 +1,14 @@
 //! Reading the history, from any process, at any time, whether a daemon writes or not. Needs no lock and changes nothing.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use serde_json::{Map, Value};
 
 use super::{
-    DATABASE_FILE, DefinitionRow, HistoryError, HistoryFilter, HistoryRow, NoteRow, OccurrenceDetail, ScheduleRow,
-    query, schema,
+    AlarmChannelRow, DATABASE_FILE, DefinitionRow, HistoryError, HistoryFilter, HistoryRow, NoteRow, OccurrenceDetail,
+    ScheduleRow, WaitingAlarm, alarms, query, schema,
 };
 use crate::{
     engine::{Status, audit::LedgerRow, change::MirrorCopy},
@@ -169,6 +170,30 @@ impl Reader {
     /// It cannot be read.
     pub fn runs_of_several(&self) -> Result<Vec<(String, Vec<String>)>, HistoryError> {
         query::runs_of_several(&self.connection)
+    }
+
+    /// Alarms that wait to be sent and have a row after this one, oldest first, at most `rows_max`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn waiting_alarms(&self, after: i64, rows_max: u32) -> Result<Vec<WaitingAlarm>, HistoryError> {
+        alarms::waiting(&self.connection, after, rows_max)
+    }
+
+    /// What these alarms tell, by row.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn alarm_facts(&self, rows: &[i64]) -> Result<BTreeMap<i64, Map<String, Value>>, HistoryError> {
+        alarms::facts(&self.connection, rows)
+    }
+
+    /// Each channel for which alarms wait, or were given up since `since`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn alarm_channels(&self, since: DateTime<Utc>) -> Result<Vec<AlarmChannelRow>, HistoryError> {
+        alarms::channels(&self.connection, since)
     }
 
     /// Retention removed occurrences up to and including this instant: an account begins after it.

@@ -13,6 +13,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("migrations/0001_first.sql")),
     M::up(include_str!("migrations/0002_mirror.sql")),
     M::up(include_str!("migrations/0003_owner.sql")),
+    M::up(include_str!("migrations/0004_alarms.sql")),
 ];
 
 /// The migrations as the library wants them.

@@ -3,6 +3,7 @@
 //! What the changes become is in `apply`; in which thread this runs is `writer`'s business.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
@@ -12,7 +13,8 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, apply, lock::Lock, memory, prune, query, schema,
+    DATABASE_FILE, HistoryError, HistoryOptions, Pruned, Retention, alarms, apply, lock::Lock, memory, prune, query,
+    schema,
 };
 use crate::{
     crash_point::crash_point,
@@ -103,6 +105,14 @@ impl Store {
     /// The database cannot be read, or has a value that skycron did not write.
     pub fn memory(&self) -> Result<Memory, HistoryError> {
         memory::memory(&self.connection)
+    }
+
+    /// What is remembered for the sake of alarms: JSON by schedule; `""` is the daemon. Reads only.
+    ///
+    /// # Errors
+    /// As [`Store::memory`].
+    pub fn alarm_memories(&self) -> Result<BTreeMap<String, String>, HistoryError> {
+        alarms::memories(&self.connection)
     }
 
     /// What there is about the time after `now`, where the clock was ahead. Reads only.

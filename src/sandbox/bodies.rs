@@ -329,7 +329,7 @@ pub(super) fn workflow(workflow: &SandboxWorkflow) -> Value {
         "description": null,
         "workflow_definition": {"version": 1, "parameters": parameters, "blocks": [], "retry_policy": null},
         "proxy_location": null,
-        "webhook_callback_url": null,
+        "webhook_callback_url": workflow.webhook_callback_url,
         "status": "published",
         "run_sequentially": false,
         "deleted_at": null,

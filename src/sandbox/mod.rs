@@ -16,6 +16,7 @@
 //! | `draft` | what a request says about a schedule; pure |
 //! | `schedule` | the server's own schedules, and what is due; pure |
 //! | `scheduler` | starts what is due |
+//! | `hooks` | webhooks, when runs are over |
 //! | `routes/` | request → answer |
 //! | `bodies` | the JSON |
 //! | `admin` | `/sandbox/…`: its record, and faults at run time |
@@ -27,6 +28,7 @@ mod check;
 mod draft;
 mod exchange;
 mod fault;
+mod hooks;
 mod life;
 mod routes;
 mod schedule;
@@ -46,6 +48,7 @@ use std::{
 use tokio::sync::oneshot;
 
 pub use fault::{Fault, FaultError, FaultPlan};
+pub use hooks::HookRecord;
 pub use life::Behaviour;
 pub use schedule::ScheduleRecord;
 pub use workflow::{SandboxParameter, SandboxWorkflow};
@@ -80,6 +83,8 @@ pub struct SandboxOptions {
     pub version: Option<String>,
     /// Tags are not searched, every run is answered, as before 1.0.47.
     pub tags_ignored: bool,
+    /// Addresses of this machine are refused for webhooks, as by default before 1.0.56.
+    pub local_webhooks_refused: bool,
     /// Which calls for schedules it has.
     pub server_schedules: ServerSchedules,
     /// A plan's limit of schedules.
@@ -112,6 +117,7 @@ impl Default for SandboxOptions {
             seed: 1,
             version: Some("1.0.56".to_owned()),
             tags_ignored: false,
+            local_webhooks_refused: false,
             server_schedules: ServerSchedules::Whole,
             schedules_max: None,
             // Both as in a real server that nobody has set up otherwise.
@@ -207,6 +213,12 @@ impl Sandbox {
     #[must_use]
     pub fn schedules(&self) -> Vec<ScheduleRecord> {
         self.world.lock().schedule_records()
+    }
+
+    /// Every webhook that it sent, in the order in which they were done with.
+    #[must_use]
+    pub fn hooks(&self) -> Vec<HookRecord> {
+        self.world.lock().hooks_sent()
     }
 
     /// How many changes of schedules it received, whatever came of them.

@@ -35,6 +35,7 @@ use super::{
     SharedWorld,
     exchange::{Question, Reply},
     fault::Fault,
+    hooks,
     routes::{answer, call, disabled, limit_reached},
 };
 
@@ -160,7 +161,7 @@ async fn handle(
     };
     let fault = call(&question.method, &question.path).and_then(|call| world.lock().fault(call));
     let Some(fault) = fault else {
-        let reply = answer(&mut world.lock(), &question, None);
+        let reply = asked(&world, &question, None);
         return Ok(respond(&reply));
     };
     if let Some(reply) = in_its_place(&fault, &question) {
@@ -173,11 +174,11 @@ async fn handle(
         // On its own, since the client may have gone away by then: it is done nevertheless.
         let done = tokio::spawn(async move {
             tokio::time::sleep(late).await;
-            answer(&mut world.lock(), &question, None)
+            asked(&world, &question, None)
         });
         return done.await.map(|reply| respond(&reply)).map_err(io::Error::other);
     }
-    let reply = answer(&mut world.lock(), &question, Some(&fault));
+    let reply = asked(&world, &question, Some(&fault));
     match fault {
         Fault::Delay(late) => {
             tokio::time::sleep(late).await;
@@ -192,6 +193,13 @@ async fn handle(
         Fault::Huge(bytes) => Ok(with_body(&reply, Outgoing::Huge { left: bytes })),
         _ => Ok(respond(&reply)),
     }
+}
+
+/// The answer, and what it sets going.
+fn asked(world: &SharedWorld, question: &Question, fault: Option<&Fault>) -> Reply {
+    let reply = answer(&mut world.lock(), question, fault);
+    hooks::begin(world);
+    reply
 }
 
 /// The answer of a fault in whose place nothing is done.

@@ -20,13 +20,15 @@ pub struct SandboxWorkflow {
     pub behaviour: Option<Behaviour>,
     /// It was deleted; its runs are still there.
     pub deleted: bool,
+    /// Where its runs' webhooks go that name no other place.
+    pub webhook_callback_url: Option<String>,
 }
 
 impl SandboxWorkflow {
     /// A workflow that accepts every parameter.
     #[must_use]
     pub fn new(id: WorkflowId) -> Self {
-        Self { title: format!("Workflow {id}"), id, parameters: None, behaviour: None, deleted: false }
+        Self { title: format!("Workflow {id}"), id, parameters: None, behaviour: None, deleted: false, webhook_callback_url: None }
     }
 }
 
@@ -62,6 +64,7 @@ pub(super) fn from_definition(id: WorkflowId, body: &Map<String, Value>, plain: 
         parameters: Some(parameters.collect()),
         behaviour: Some(Behaviour { run_time: Duration::from_secs(seconds.min(86_400)), ..plain.clone() }),
         deleted: false,
+        webhook_callback_url: None,
     })
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     SandboxOptions,
     fault::{Call, Fault, FaultPlan},
+    hooks::HookRecord,
     life::{Behaviour, Life, View},
     schedule::{ScheduleRecord, Schedules},
     workflow::{self, SandboxWorkflow},
@@ -154,6 +155,10 @@ pub(super) struct World {
     /// The numbers of the runs whose ids are not made of them.
     by_id: HashMap<String, u64>,
     faults: FaultPlan,
+    pub(super) local_webhooks_refused: bool,
+    /// Runs that ask for a webhook, and where; not waited for yet.
+    hooks: Vec<(String, String)>,
+    hooks_sent: Vec<HookRecord>,
     /// Run ids are this plus the run's number, so that no two look-alikes of a machine give out the same.
     first_id: u64,
 }
@@ -166,6 +171,9 @@ impl World {
             key: options.key,
             version: options.version,
             tags_ignored: options.tags_ignored,
+            local_webhooks_refused: options.local_webhooks_refused,
+            hooks: Vec::new(),
+            hooks_sent: Vec::new(),
             seed: options.seed,
             server_schedules: options.server_schedules,
             schedules_max: options.schedules_max,
@@ -319,9 +327,30 @@ impl World {
             schedule_id,
             life: Life::new(now, behaviour, self.seed, number, half_made),
         };
+        let given = run.request.get("webhook_url").and_then(Value::as_str).map(str::to_owned);
+        let own = || self.workflows.get(&run.workflow_id).and_then(|workflow| workflow.webhook_callback_url.clone());
+        // One that is given with the run takes the place of the workflow's own.
+        if let Some(url) = given.or_else(own).filter(|_| !half_made) {
+            self.hooks.push((run.id.clone(), url));
+        }
         self.runs.push_back(run);
         let last = self.runs.len() - 1;
         &self.runs[last]
+    }
+
+    /// Runs that ask for a webhook and are not waited for yet.
+    pub(super) fn take_hooks(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.hooks)
+    }
+
+    pub(super) fn hook_sent(&mut self, hook: HookRecord) {
+        if self.hooks_sent.len() < self.runs_kept_max {
+            self.hooks_sent.push(hook);
+        }
+    }
+
+    pub(super) fn hooks_sent(&self) -> Vec<HookRecord> {
+        self.hooks_sent.clone()
     }
 
     fn index(&self, id: &str) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::words::words;
+use crate::{ids::ChannelName, words::words};
 
 words! {
     /// Who starts the runs.
@@ -132,6 +132,14 @@ pub struct Policies {
     pub retry: Option<RunRetry>,
     /// What to do where the API leaves it unknowable whether a run was started.
     pub on_unknown: OnUnknown,
+    /// Who is told of it: the channels of `[notify]`.
+    pub notify: Vec<ChannelName>,
+    /// Not started so long after it was due: worth an alarm.
+    pub late_after: Option<Duration>,
+    /// So many bad ends in a row: worth an alarm of their own.
+    pub failures_in_a_row: Option<u32>,
+    /// No completed run for so long: worth an alarm.
+    pub no_success_for: Option<Duration>,
 }
 
 impl Default for Policies {
@@ -147,6 +155,10 @@ impl Default for Policies {
             run_timeout: None,
             retry: None,
             on_unknown: OnUnknown::default(),
+            notify: Vec::new(),
+            late_after: None,
+            failures_in_a_row: None,
+            no_success_for: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use chrono::{
 };
 use minijinja::{
     Environment, ErrorKind, UndefinedBehavior,
-    value::{Object, Value as Jinja},
+    value::{Object, Serde, Value as Jinja},
 };
 use serde_json::{Map, Value};
 
@@ -137,6 +137,35 @@ pub fn render(text: &str, occasion: &Occasion, secrets: &Secrets) -> Result<Stri
     if is_template(text) { Renderer::new(occasion, secrets).text(text) } else { Ok(text.to_owned()) }
 }
 
+/// Renders one text that speaks of these facts by name, and of secrets. For what is told about an occurrence, not for its run.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_facts(text: &str, facts: &Map<String, Value>, secrets: &Secrets) -> Result<String, TemplateError> {
+    if !is_template(text) {
+        return Ok(text.to_owned());
+    }
+    let mut context: BTreeMap<&str, Jinja> =
+        facts.iter().map(|(name, value)| (name.as_str(), Jinja::from(Serde(value)))).collect();
+    context.insert("secrets", exposed(secrets));
+    let renderer = Renderer { environment: environment(), context: Jinja::from(context), names: "" };
+    renderer.text(text)
+}
+
+fn exposed(secrets: &Secrets) -> Jinja {
+    let secrets = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().to_owned()));
+    Jinja::from(secrets.collect::<BTreeMap<_, _>>())
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL_INSTRUCTIONS_MAX));
+    // Without it, minijinja would quote the values at hand in its messages, secrets among them.
+    environment.set_debug(false);
+    environment
+}
+
 fn contains_template(value: &Value, depth: usize) -> bool {
     match value {
         Value::String(text) => is_template(text),
@@ -149,15 +178,13 @@ fn contains_template(value: &Value, depth: usize) -> bool {
 struct Renderer {
     environment: Environment<'static>,
     context: Jinja,
+    /// What there is to speak of, to be told to who speaks of something else.
+    names: &'static str,
 }
 
 impl Renderer {
     fn new(occasion: &Occasion, secrets: &Secrets) -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL_INSTRUCTIONS_MAX));
-        // Without it, minijinja would quote the values at hand in its messages, secrets among them.
-        environment.set_debug(false);
+        let mut environment = environment();
         environment.add_filter("date", date);
         environment.add_filter("in_zone_utc", |at: Jinja| {
             moment(&at).map(|at| Jinja::from_object(Moment { zone: Zone::utc(), ..*at.as_ref() }))
@@ -169,19 +196,12 @@ impl Renderer {
             ("occurrence", Jinja::from(occasion.occurrence.clone())),
             ("schedule", Jinja::from(occasion.schedule.as_str())),
             ("scheduled_for", moment(occasion.scheduled_for)),
-            (
-                "secrets",
-                Jinja::from(
-                    secrets
-                        .iter()
-                        .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
-                        .collect::<BTreeMap<_, _>>(),
-                ),
-            ),
+            ("secrets", exposed(secrets)),
         ]);
         context.extend(occasion.previous.map(|at| ("previous", moment(at))));
         context.extend(occasion.next.map(|at| ("next", moment(at))));
-        Self { environment, context: Jinja::from(context) }
+        let names = "; there are scheduled_for, previous, next, schedule, occurrence and secrets";
+        Self { environment, context: Jinja::from(context), names }
     }
 
     fn value(&self, value: &Value, depth: usize) -> Result<Value, TemplateError> {
@@ -205,7 +225,7 @@ impl Renderer {
     }
 
     fn text(&self, text: &str) -> Result<String, TemplateError> {
-        let rendered = self.environment.render_str(text, &self.context).map_err(|error| template_error(&error))?;
+        let rendered = self.environment.render_str(text, &self.context).map_err(|error| template_error(&error, self.names))?;
         if rendered.len() > RENDERED_BYTES_MAX {
             return Err(TemplateError {
                 message: format!("it makes more than {RENDERED_BYTES_MAX} bytes"),
@@ -216,11 +236,11 @@ impl Renderer {
     }
 }
 
-fn template_error(error: &minijinja::Error) -> TemplateError {
+fn template_error(error: &minijinja::Error, names: &str) -> TemplateError {
     let message = match error.kind() {
         ErrorKind::OutOfFuel => format!("it takes more than {FUEL_INSTRUCTIONS_MAX} steps"),
         ErrorKind::UndefinedError => {
-            "it speaks of something that is not there; there are scheduled_for, previous, next, schedule, occurrence and secrets".to_owned()
+            format!("it speaks of something that is not there{names}")
         }
         kind => match error.detail() {
             Some(detail) => format!("{kind}: {detail}"),

@@ -14,6 +14,7 @@
 //! | `answer` | what a server said, in one line |
 //! | `error` | the kinds of failure |
 //! | `runs`, `lists`, `schedules/`, `workflows`, `browsers`, `server` | the calls |
+//! | `poster` | a POST to another program, for alarms |
 //! | `pulse` | how the latest requests were taken |
 //! | `tag` | the occurrence's key as a tag of its run |
 //! | `wire` | the shapes of the JSON, private, tolerant of what is new |
@@ -23,6 +24,7 @@ mod browsers;
 mod client;
 mod error;
 mod lists;
+mod poster;
 mod pulse;
 mod runs;
 mod schedules;
@@ -37,6 +39,7 @@ pub use browsers::BrowserState;
 pub use client::{Client, ClientOptions};
 pub use error::{ApiError, ApiErrorKind, ClientError};
 pub use lists::{RunFilter, RunListEntry};
+pub use poster::{Posted, Poster};
 pub use pulse::{Beat, Pulse, RequestOutcome, RequestPurpose};
 pub use runs::{Detail, StartRun};
 pub use schedules::{
@@ -44,6 +47,6 @@ pub use schedules::{
     WriteErrorKind, scheduled_run_id,
 };
 pub use server::{Organization, ServerFacts, TagSearch};
-pub use sorting::StartReply;
+pub use sorting::{StartReply, refuses_the_key, refuses_the_webhook};
 pub use tag::{TAG_KEY, occurrence_metadata, tag_value};
 pub use workflows::{WORKFLOWS_MAX, Workflow, WorkflowParameter};

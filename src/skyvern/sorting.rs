@@ -27,6 +27,19 @@ use super::{
 };
 use crate::{engine::RunReport, secret::Secret};
 
+/// Whether this status of an answer says that the key is not accepted.
+#[must_use]
+pub fn refuses_the_key(http_status: u16) -> bool {
+    matches!(http_status, 401 | 403)
+}
+
+/// Whether a start was refused because of the address for its webhook: older servers take no address of a private network.
+/// No run was made.
+#[must_use]
+pub fn refuses_the_webhook(reply: &StartReply) -> bool {
+    matches!(reply, StartReply::Refused { http_status: 400 | 422, message, .. } if message.contains("webhook_url"))
+}
+
 /// What came of a start. Every message is one line, bounded, and without the key; every hint says what an operator can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartReply {

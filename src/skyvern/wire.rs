@@ -174,6 +174,8 @@ pub(super) struct Workflow {
     pub(super) version: Option<u32>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) workflow_definition: Option<WorkflowDefinition>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) webhook_callback_url: Option<String>,
     #[serde(default, deserialize_with = "time")]
     pub(super) deleted_at: Option<DateTime<Utc>>,
 }

@@ -25,6 +25,8 @@ pub struct Workflow {
     pub parameters: Vec<WorkflowParameter>,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// It has a webhook of its own, which one that is given with a run replaces.
+    pub has_webhook: bool,
 }
 
 /// A parameter that a workflow declares.
@@ -155,6 +157,7 @@ fn in_our_words(id: WorkflowId, workflow: wire::Workflow) -> Workflow {
         version: workflow.version,
         parameters: parameters.into_iter().filter_map(parameter).collect(),
         deleted: workflow.deleted_at.is_some(),
+        has_webhook: workflow.webhook_callback_url.is_some_and(|url| !url.trim().is_empty()),
     }
 }
 

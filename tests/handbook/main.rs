@@ -11,6 +11,7 @@ use std::{
 };
 
 mod commands;
+mod dashboard;
 mod generated;
 mod links;
 

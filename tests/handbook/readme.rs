@@ -31,7 +31,7 @@ fn skycron(arguments: &[&str], folder: &Path) -> (bool, String) {
 fn files_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let blocks = blocks("toml");
-    assert_eq!(blocks.len(), 2);
+    assert!(blocks.len() >= 2);
     fs::write(folder.path().join("schedules.toml"), blocks.join("\n")).unwrap();
     let (good, text) = skycron(&["check"], folder.path());
     assert!(good, "{text}");

@@ -104,6 +104,84 @@ fn templates() {
 }
 
 #[test]
+fn channels() {
+    const OPS: &str = "[notify.ops]\nwebhook = \"https://ops.example/h00k\"";
+    check_settings(OPS, &[]);
+    check_settings(
+        "[notify.ops]\nwebhook = { env = \"OPS\" }\nping = { env = \"OPS\" }",
+        &["1:9 conflict a channel has either a `webhook` or a `ping`"],
+    );
+    check_settings("[notify.ops]", &["1:9 conflict a channel has either a `webhook` or a `ping`"]);
+    check_settings("[notify.ops]\nping = { }", &["2:8 conflict `ping` takes exactly one of env, file and credential"]);
+    check_settings(
+        "[notify.ops]\nping = \"http://ops.example/p\"\nbody = \"x\"",
+        &["2:8 bad_value plain http would send it in the clear", "3:1 conflict a ping takes no `body`"],
+    );
+    check_settings(
+        "[notify.ops]\nwebhook = \"ops.example\"",
+        &["2:11 bad_value not an address: relative URL without a base"],
+    );
+    check_settings(&format!("{OPS}\non = [\"fialed\"]"), &["3:7 bad_value there is no alarm \"fialed\""]);
+    check_settings(&format!("{OPS}\nevents = [\"failed\"]"), &["3:1 unknown_key a channel of [notify] has no key `events`"]);
+    check_settings(&format!("{OPS}\nbody = '{{\"a\": {{{{ text | tojson }}}}}}'"), &[]);
+    check_settings(
+        &format!("{OPS}\nbody = '{{\"a\": \"{{{{ text }}}}\"}}'"),
+        &["3:8 bad_template the template makes no JSON: expected `,` or `}` at line 1 column 11"],
+    );
+    check_settings(
+        &format!("{OPS}\nbody = '{{{{ txt }}}}'"),
+        &["3:8 bad_template the template cannot be rendered: it speaks of something that is not there"],
+    );
+    check_settings(
+        &format!("{OPS}\nheaders = {{ \"a b\" = \"x\", X-A = \"{{{{ secrets.a }}}}\" }}"),
+        &[
+            "3:13 bad_value \"a b\" is not the name of a header",
+            "3:32 bad_template the template cannot be rendered: it speaks of something that is not there",
+        ],
+    );
+    check_settings(
+        "[notify.\"a b\"]\nping = { env = \"A\" }",
+        &["1:9 bad_value the name of the channel has the character ' '; letters, digits, '_', '.' and '-' are possible"],
+    );
+    check_settings("notify = \"https://ops.example\"", &["1:10 wrong_type `notify` takes a table, and this is a string"]);
+    // Who is told.
+    check_option("notify = [\"ops\"]", &["5:11 bad_value there is no channel \"ops\""]);
+    check_option("notify = \"ops\"", &["5:10 wrong_type `notify` takes an array of strings, and this is a string"]);
+    check_option("late_after = \"5m\"", &["5:1 conflict `late_after` tells nobody"]);
+    let told = |rest: &str| format!("{OPS}\n{HEAD}cron_expression = \"0 9 * * *\"\n{rest}\n");
+    check(&told("notify = [\"ops\"]\nlate_after = \"5m\"\nfailures_in_a_row = 3\nno_success_for = \"26h\""), &[]);
+    check(&told("notify = [\"ops\", \"ops\"]"), &["7:18 conflict ops is named twice"]);
+    check(
+        &told("notify = [\"ops\"]\nlate_after = \"5s\"\nfailures_in_a_row = 1"),
+        &["8:14 bad_value `late_after` is shorter than 10s", "9:21 bad_value `failures_in_a_row` is outside of 2 to 1000"],
+    );
+}
+
+#[test]
+fn webhooks() {
+    check_settings("[webhook]\npublic_url = \"https://hooks.example.com/skycron\"", &[]);
+    check_settings("[webhook]\nlisten = \"127.0.0.1:0\"", &["1:2 missing_key [webhook] has no public_url"]);
+    check_settings(
+        "[webhook]\npublic_url = \"http://hooks.example.com\"\nlisten = \"localhost\"",
+        &["2:14 bad_value plain http would show what runs put out", "3:10 bad_value `listen` is not an address: \"localhost\""],
+    );
+    check_settings(
+        "[webhook]\npublic_url = \"http://hooks.example.com:8766\"\nlisten = \"0.0.0.0:8766\"\nallow_plain_http = true",
+        &[],
+    );
+}
+
+#[test]
+fn an_address_is_never_shown() {
+    let file = "[notify.ops]\nwebhook = \"https://ops.example/h00k-9f3a\"\nheaders = { A = \"t0ken-77\" }\ncolour = 1\n\
+                [notify.hc]\nping = \"ftp://hc.example/p1ng-77\"\n";
+    for format in ["text", "json"] {
+        let ran = Project::with_file(file).run(&["check", "--format", format]).code(2);
+        ran.never_shows("h00k").never_shows("t0ken").never_shows("p1ng");
+    }
+}
+
+#[test]
 fn unknown_keys() {
     check_option("cron_expresion = \"0 9 * * *\"", &["5:1 unknown_key [[schedule]] has no key `cron_expresion`"]);
     check_option("colour = \"red\"", &["5:1 unknown_key [[schedule]] has no key `colour`"]);
@@ -118,15 +196,7 @@ fn unknown_keys() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    check_option("notify = \"https://example.com\"", &["5:1 not_available `notify` is not available in this version"]);
-    check_settings(
-        "[http]\nlisten = \"127.0.0.1:8080\"",
-        &["1:2 not_available `http` is not available in this version"],
-    );
-    check_settings(
-        "[webhook]\npublic_url = \"https://example.com\"",
-        &["1:2 not_available `webhook` is not available in this version"],
-    );
+    check_option("cdp_connect_headers = {}", &["5:1 not_available `cdp_connect_headers` is not available in this version"]);
 }
 
 #[test]

@@ -27,5 +27,6 @@ mod daemon_log;
 mod daemon_reload;
 mod daemon_signals;
 mod example_file;
+mod http_status;
 mod schema;
 mod templates;

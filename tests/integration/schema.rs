@@ -75,6 +75,17 @@ fn file_with(table: &Table, key: &str, value: &str) -> String {
             retry.extend(set);
             schedule(&mut tree, inside("retry", &retry));
         }
+        "webhook" => {
+            let mut webhook: Toml = "public_url = \"https://a.example/\"".parse().unwrap();
+            webhook.extend(set);
+            tree.extend(inside("webhook", &webhook));
+        }
+        // One channel; where it is has two keys.
+        "notify" => {
+            let mut channel: Toml = if key == "ping" { "" } else { "webhook = \"https://a.example/\"" }.parse().unwrap();
+            channel.extend(set);
+            tree.extend(inside("notify", &inside("ops", &channel)));
+        }
         // A table in a table: below its own header.
         name => {
             let nested = name.rsplit('.').fold(set, |inner, part| inside(part, &inner));
@@ -165,6 +176,8 @@ fn defaults_are_those_in_force() {
         let with = file_with(&table, key.name, default);
         let without = match table.name {
             "schedule.retry" => file_with(&table, "max_attempts", "2"),
+            "webhook" => file_with(&table, "public_url", "\"https://a.example/\""),
+            "notify" => file_with(&table, "webhook", "\"https://a.example/\""),
             _ => BASE.to_owned(),
         };
         assert_eq!(parsed(&with), parsed(&without), "{with}");

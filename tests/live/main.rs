@@ -8,6 +8,7 @@
 mod first_hour;
 mod kills;
 mod mirror;
+mod owner;
 mod rig;
 
 use rig::{Home, Live, next_minute};

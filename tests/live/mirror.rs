@@ -5,21 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{TimeDelta, Timelike};
 use serde_json::{Value, json};
-use skycron::{
-    clock::{Clock, SystemClock, rfc3339},
-    ids::ServerScheduleId,
-    skyvern::scheduled_run_id,
-};
+use skycron::clock::{Clock, SystemClock, rfc3339};
 
-use crate::rig::{Ended, Home, Live, wait_for};
+use crate::rig::{Ended, Home, Live};
 
 const ENABLED: &str = "[mirror]\nenabled = true\n";
 /// How many applies are killed, unless `SKYCRON_LIVE_MIRROR_KILLS` says otherwise.
 const KILLS_DEFAULT: usize = 60;
 /// An apply that got so far without dying at the place that was named is killed wherever it is.
 const LIFE_MILLIS_MAX: u64 = 1500;
-/// Longest wait for the run of a schedule that is due in a minute and a half, and its end.
-const FIRE_SECONDS_MAX: u64 = 180;
 
 /// A `[[schedule]]`.
 fn schedule(id: &str, workflow: &str, more: &str) -> String {
@@ -372,36 +366,4 @@ fn check_mirrored(live: &Live, workflow: &str, wanted: &BTreeMap<String, Value>)
 /// An instant on the server's clock, which is this machine's, to the second.
 fn server_instant(seconds: i64) -> chrono::DateTime<chrono::Utc> {
     (SystemClock.now() + TimeDelta::seconds(seconds)).with_nanosecond(0).unwrap()
-}
-
-#[test]
-#[ignore = "needs a real Skyvern server: tests/live/run"]
-fn what_the_server_fires_is_in_the_history() {
-    let live = Live::get();
-    let workflow = live.make_workflow();
-    let instant = server_instant(130);
-    let more = format!(
-        "interval_seconds = 300\nfirst_fire_at = {}\nfires = \"server\"\nparameters = {{ url = \"by-the-server\" }}",
-        rfc3339(instant)
-    );
-    let home = Home::new(&live, "mirror-fires", &format!("{ENABLED}{}", schedule("probe", &workflow, &more)));
-    // The daemon applies the mirror when it starts.
-    let mut daemon = home.daemon();
-    let row = daemon.wait_for_occurrence("a run that the server started", 130 + FIRE_SECONDS_MAX, |row| {
-        row["status"] == "completed"
-    });
-    let log = home.log();
-    daemon.stop();
-
-    let copy = copies(&live, &workflow, "mirror-fires")["probe"].clone();
-    let copy_id = ServerScheduleId::new(copy["workflow_schedule_id"].as_str().unwrap()).unwrap();
-    let run_id = scheduled_run_id(&copy_id, instant);
-    assert_eq!(row["occurrence"], format!("mirror-fires/probe@{}", rfc3339(instant)), "{row:#}\n{log}");
-    assert_eq!(row["run_id"], run_id.as_str(), "{row:#}\n{log}");
-    let runs = wait_for("the server's runs", 10, || {
-        live.ask(&format!("/api/v1/workflows/{workflow}/runs")).as_array().cloned()
-    });
-    assert_eq!(runs.len(), 1, "by the server alone: {runs:#?}\n{log}");
-    assert_eq!(runs[0]["trigger_type"], "scheduled");
-    eprintln!("live: {row:#}");
 }

@@ -275,6 +275,11 @@ impl Daemon<'_> {
         })
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
     /// Whether it has ended.
     pub(crate) fn is_dead(&mut self) -> bool {
         self.child.0.try_wait().unwrap().is_some()

@@ -108,12 +108,14 @@ class Browser:
         return answer["result"].get("value")
 
     def screenshot(self, path):
-        """The whole page, as a PNG in a file."""
+        """The whole page, as a PNG in a file; and the upper part of it as pixels."""
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        data = base64.b64decode(answer["data"])
         with open(path, "wb") as file:
-            file.write(data)
-        return Picture(data)
+            file.write(base64.b64decode(answer["data"]))
+        width, height = self.evaluate("[innerWidth, Math.min(document.documentElement.scrollHeight, 1400)]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 0.5}
+        answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        return Picture(base64.b64decode(answer["data"]))
 
     def complaints(self):
         """Everything that the browser wrote into its console: errors, refused styles and scripts."""

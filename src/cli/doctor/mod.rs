@@ -5,10 +5,12 @@
 //! | `file` | the file, the key, the secrets, the zone rules |
 //! | `server` | the API, the key's acceptance, the search by tag, the server's clock |
 //! | `machine` | the clock, the systemd unit |
+//! | `alarms` | the channels, and what could not be sent |
 //! | `state` | the history, the daemon, whether the daemon took over the file |
 //!
 //! Here: the arguments, what a finding is, and how it is shown.
 
+mod alarms;
 mod file;
 mod machine;
 mod server;
@@ -48,6 +50,7 @@ check, status, message, hint. Nothing is changed, started or sent but questions.
   database      the state folder and the history in it
   daemon        one runs on this history, and answers
   reload        it took over the file as it is now
+  alarms        the channels are where the file says, and what was to be told has been sent
   unit          the systemd unit skycron, where there is systemd
 
 Exit code 0 if there is no problem (warnings may be). Otherwise the first of these that applies:
@@ -129,6 +132,7 @@ pub fn run(_args: &DoctorArgs, context: &mut Context) -> Result<Exit, CliError> 
         let (found, key) = file::key(config, &context.environment);
         shown.add(found, &mut context.output)?;
         shown.add(file::secrets(config, &context.environment), &mut context.output)?;
+        shown.add(alarms::channels(config, &context.environment), &mut context.output)?;
         shown.add(file::zone_rules(config, context.clock.now()), &mut context.output)?;
         if let Some(key) = key {
             let found = runtime.block_on(server::look(config, key, context.clock));
@@ -151,6 +155,7 @@ pub fn run(_args: &DoctorArgs, context: &mut Context) -> Result<Exit, CliError> 
         shown.add([finding], &mut context.output)?;
         let path = config.as_ref().map(|config| config.path.as_path());
         shown.add(state::reload(&history, path, runs), &mut context.output)?;
+        shown.add(alarms::queue(dir, config.as_ref(), context.clock.now()), &mut context.output)?;
     }
     shown.add(machine::unit(&context.environment), &mut context.output)?;
     shown.end(&mut context.output)

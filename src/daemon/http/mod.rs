@@ -6,6 +6,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `server` | listening, with limits; knows nothing of what is answered |
+//! | `hook` | webhooks from Skyvern, on an address and a thread of their own |
 //! | `status` | whom the status asks |
 //! | `health` | whether the daemon can fire, and why not |
 //! | `audits` | the proof that nothing is missing, now and then |
@@ -20,6 +21,7 @@ mod audits;
 mod cache;
 mod exposition;
 mod health;
+mod hook;
 mod pages;
 pub mod server;
 mod status;
@@ -40,6 +42,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+pub(super) use hook::Hooks;
 pub(super) use status::Sources;
 
 use crate::{config::HttpSettings, engine::OverviewOf};

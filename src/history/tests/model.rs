@@ -202,11 +202,14 @@ impl Model {
             | Change::AttemptEnded { at, .. }
             | Change::RunReported { at, .. }
             | Change::Paused { at, .. }
+            | Change::AlarmsRemembered { at, .. }
+            | Change::AlarmTried { at, .. }
             | Change::OwnerChanged { at, .. }
             | Change::Withdrawn { at, .. }
             | Change::Mirrored { at, .. }
             | Change::Unmirrored { at, .. }
             | Change::Noted { at, .. } => *at,
+            Change::AlarmRaised(alarm) | Change::AlarmsFolded { summary: alarm, .. } => alarm.at,
         };
         let stepped = matches!(&change, Change::Noted { kind: NoteKind::ClockStepped, .. });
         self.latest = if stepped { Some(happened) } else { self.latest.max(Some(happened)) };

@@ -61,7 +61,7 @@ fn every_connection_that_writes_is_durable_and_checked() {
         .unwrap()
         .collect::<Result<_, _>>()
         .unwrap();
-    assert_eq!(lax, ["sqlite_schema"], "every table of ours is STRICT");
+    assert!(lax.iter().all(|name| name.starts_with("sqlite_")), "every table of ours is STRICT: {lax:?}");
 }
 
 /// A folder in which something was prepared is refused by the writer and the reader, and the database is not touched.

@@ -28,6 +28,9 @@ pub(super) fn start(world: &mut World, question: &Question, older: Option<&str>,
         Ok(checked) => checked,
         Err(reply) => return reply,
     };
+    if world.local_webhooks_refused && request.get("webhook_url").and_then(Value::as_str).is_some_and(is_local) {
+        return Reply::detail(400, "Invalid webhook_url: blocked host.");
+    }
     let id = checked.workflow_id;
     let tags_ignored = world.tags_ignored;
     let Some(workflow) = world.workflow(&id).filter(|workflow| !workflow.deleted) else {
@@ -60,6 +63,12 @@ pub(super) fn start(world: &mut World, question: &Question, older: Option<&str>,
         }));
     }
     Reply::ok(&bodies::started(run))
+}
+
+/// Whether an address is one of this machine.
+fn is_local(url: &str) -> bool {
+    let host = url.parse::<url::Url>().ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."))
 }
 
 /// What a start asks for.

@@ -74,7 +74,7 @@ fn what_is_too_much_is_refused() {
     let check = |request: &str, expected: &str| {
         with_server(limits, async |address| {
             let answer = rest(sent(address, request).await).await;
-            assert!(answer.starts_with(expected), "{:.80}\n{answer:.200}", request);
+            assert!(answer.starts_with(expected), "{request:.80}\n{answer:.200}");
         });
     };
     check(&request("GET /", "\r\n"), "HTTP/1.1 200");
