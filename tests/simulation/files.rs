@@ -187,5 +187,6 @@ fn any_policies(dice: &mut Dice, mirrors: bool) -> Policies {
         server_grace: if servers { seconds(dice.pick(&[60, 120, 300, 900])) } else { seconds(300) },
         failover: if servers && dice.chance(500) { Failover::Local } else { Failover::None },
         on_unknown: if dice.chance(100) { OnUnknown::Retry } else { OnUnknown::Hold },
+        ..Policies::default()
     }
 }
