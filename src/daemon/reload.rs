@@ -181,7 +181,8 @@ impl Reloader {
 
     fn set_refused(&mut self, refused: Option<String>) {
         self.refused.clone_from(&refused);
-        self.standing.send_modify(|standing| standing.refused = refused);
+        self.standing.send_modify(|standing| standing.refused.clone_from(&refused));
+        self.in_force.send_modify(|in_force| in_force.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken
