@@ -293,7 +293,11 @@ impl Engine {
                 turn.actions.push(Action::Follow { key, run_id, since });
             }
             (Status::Pending, _) => {
-                if schedule.is_none() {
+                if schedule.is_none() && open.trigger == Trigger::Server && open.attempt_number == 0 {
+                    let detail =
+                        "its schedule was removed from the file before it was known whether the server started it";
+                    self.end(now, &key, Status::Unknown, Some(Reason::new(ReasonCode::NoAnswer, detail)), turn);
+                } else if schedule.is_none() {
                     let reason = Reason::new(ReasonCode::Superseded, "its schedule was removed from the file");
                     self.end(now, &key, Status::Skipped, Some(reason), turn);
                 } else if let Some(entry) = self.entries.get_mut(&key.schedule).filter(|entry| !entry.live.is_empty()) {
