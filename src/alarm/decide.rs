@@ -204,9 +204,9 @@ impl Decider {
             Change::StatusChanged { key, status, reason, .. } => {
                 self.status(now, key, *status, reason.as_ref(), found, out);
             }
-            Change::AttemptEnded { outcome: AttemptOutcome::NotStarted, http_status: Some(status), message, .. }
-                if refuses_the_key(*status) && !self.daemon.was_told(AlarmEvent::KeyRefused) =>
-            {
+            Change::AttemptEnded {
+                outcome: AttemptOutcome::NotStarted, http_status: Some(status), message, ..
+            } if refuses_the_key(*status) && !self.daemon.was_told(AlarmEvent::KeyRefused) => {
                 self.daemon_is_bad(now, AlarmEvent::KeyRefused, message.clone(), out);
             }
             Change::AttemptEnded { outcome: AttemptOutcome::Started, .. } => {
@@ -417,13 +417,7 @@ impl Decider {
         self.raise(now, &schedule.policies.notify, &stem, AlarmEvent::NoSuccess, &about, &for_so_long, out);
     }
 
-    fn daemon_is_bad(
-        &mut self,
-        now: DateTime<Utc>,
-        event: AlarmEvent,
-        reason: Option<String>,
-        out: &mut Vec<Change>,
-    ) {
+    fn daemon_is_bad(&mut self, now: DateTime<Utc>, event: AlarmEvent, reason: Option<String>, out: &mut Vec<Change>) {
         self.daemon.tell(event);
         self.daemon_is_dirty = true;
         let all: Vec<ChannelName> = self.channels.keys().cloned().collect();
@@ -465,9 +459,8 @@ impl Decider {
             if !channel.hears(event) || (about.schedule.is_none() && channel.kind == ChannelKind::Ping) {
                 continue;
             }
-            let facts = told.get_or_insert_with(|| {
-                facts(&id, event, now, &self.instance, &sentence(event, about, more), about)
-            });
+            let facts = told
+                .get_or_insert_with(|| facts(&id, event, now, &self.instance, &sentence(event, about, more), about));
             out.push(Change::AlarmRaised(Box::new(NewAlarm {
                 id: id.clone(),
                 channel: name.clone(),

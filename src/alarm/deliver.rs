@@ -107,12 +107,8 @@ type Ended = Arc<HistoryError>;
 impl Deliverer {
     /// Sends what waits, and what comes, until the history is closed.
     pub async fn serve(self) {
-        let stalls = stall::tell(
-            self.history.stalls(),
-            self.targets.clone(),
-            Arc::clone(&self.clock),
-            self.instance.clone(),
-        );
+        let stalls =
+            stall::tell(self.history.stalls(), self.targets.clone(), Arc::clone(&self.clock), self.instance.clone());
         let work = Work {
             given: self,
             watch: Stopwatch::start(),

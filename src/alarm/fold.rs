@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_summary_counts_what_it_stands_for() {
-        let alarms = [alarm(1, AlarmEvent::Failed, 0), alarm(2, AlarmEvent::Summary, 0), alarm(3, AlarmEvent::Missed, 0)];
+        let alarms =
+            [alarm(1, AlarmEvent::Failed, 0), alarm(2, AlarmEvent::Summary, 0), alarm(3, AlarmEvent::Missed, 0)];
         let folded: Vec<_> = alarms.iter().collect();
         let object = |value: Value| value.as_object().cloned().unwrap();
         let facts = BTreeMap::from([

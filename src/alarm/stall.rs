@@ -66,7 +66,8 @@ pub(super) async fn tell(
         if stalls.wait_for(Option::is_none).await.is_err() {
             return std::future::pending().await;
         }
-        let well = made(AlarmEvent::Recovered, &format!("{stem}:history_stalled"), None, ": its history is written again");
+        let well =
+            made(AlarmEvent::Recovered, &format!("{stem}:history_stalled"), None, ": its history is written again");
         let hearers = channels(AlarmEvent::Recovered);
         told.retain(|name| hearers.contains(name));
         for attempt in 1..=TRIES_MAX {

@@ -145,7 +145,8 @@ mod tests {
     use crate::config::Config;
 
     fn target(file: &str) -> Target {
-        let environment = Environment::from_pairs([("HC", "https://hc.example/key/{{ schedule }}?x=1"), ("T", "t0ken")]);
+        let environment =
+            Environment::from_pairs([("HC", "https://hc.example/key/{{ schedule }}?x=1"), ("T", "t0ken")]);
         let config = Config::parse("a.toml".as_ref(), file, &environment).unwrap_or_else(|p| panic!("{p:#?}"));
         let secrets = Secrets::from([("token".to_owned(), Secret::new("t0ken".to_owned()))]);
         let mut targets = Target::all(&config.settings.notify, &secrets, &environment).unwrap();
@@ -175,25 +176,22 @@ mod tests {
         let file = "[secrets]\ntoken = { env = \"T\" }\n[notify.a]\nwebhook = \"https://x.example/h\"\n\
                     body = '{\"content\": {{ text | tojson }}, \"key\": \"{{ secrets.token }}\"}'\n\
                     headers = { Authorization = \"Bearer {{ secrets.token }}\" }\n";
-        check(
-            file,
-            AlarmEvent::Failed,
-            "https://x.example/h",
-            r#"{"content": "a \"text\"", "key": "t0ken"}"#,
-        );
+        check(file, AlarmEvent::Failed, "https://x.example/h", r#"{"content": "a \"text\"", "key": "t0ken"}"#);
         let request = target(file).request(AlarmEvent::Failed, &crate::engine::alarm::samples()[0]).unwrap();
         assert!(request.headers.contains(&("Authorization".to_owned(), "Bearer t0ken".to_owned())));
-        assert!(request.headers.contains(&(
-            "idempotency-key".to_owned(),
-            "\"main/daily@2026-11-02T14:00:00Z:failed\"".to_owned()
-        )));
+        assert!(
+            request
+                .headers
+                .contains(&("idempotency-key".to_owned(), "\"main/daily@2026-11-02T14:00:00Z:failed\"".to_owned()))
+        );
         assert!(!format!("{:?}", target(file)).contains("x.example"), "an address is a secret");
     }
 
     #[test]
     fn without_a_template_the_body_is_every_fact() {
         let facts = &crate::engine::alarm::samples()[2];
-        let request = target("[notify.a]\nwebhook = \"https://x.example/h\"\n").request(AlarmEvent::Summary, facts).unwrap();
+        let request =
+            target("[notify.a]\nwebhook = \"https://x.example/h\"\n").request(AlarmEvent::Summary, facts).unwrap();
         let body: Map<String, Value> = serde_json::from_slice(&request.body).unwrap();
         assert_eq!(body.keys().collect::<Vec<_>>(), crate::engine::alarm::FACTS.iter().collect::<Vec<_>>());
         assert_eq!(body["events"]["failed"], 10);

@@ -223,9 +223,17 @@ fn a_start_that_does_not_come_is_late_once() {
     story.check("02T14:05:00", &[], &["ops:late"]);
     story.check("02T14:09:00", &[to("daily@02", Status::Running, None)], &[]);
     // One that is made up for is late when it is decided.
-    story.check("03T16:00:00", &[occurred("daily@03", Status::Pending, Trigger::CatchUp)], &["ops:late", "ops:no_success"]);
+    story.check(
+        "03T16:00:00",
+        &[occurred("daily@03", Status::Pending, Trigger::CatchUp)],
+        &["ops:late", "ops:no_success"],
+    );
     // One that starts in time, or a person's own, is not.
-    story.check("04T14:00:00", &[due("daily@04"), occurred("daily@04#manual-1", Status::Pending, Trigger::Manual)], &[]);
+    story.check(
+        "04T14:00:00",
+        &[due("daily@04"), occurred("daily@04#manual-1", Status::Pending, Trigger::Manual)],
+        &[],
+    );
     story.check("04T14:00:01", &[to("daily@04", Status::Running, None)], &[]);
     story.check("04T15:00:00", &[], &[]);
 }

@@ -49,7 +49,9 @@ pub fn run(args: &NotifyArgs, context: &mut Context) -> Result<Exit, CliError> {
     }
     if let Some(name) = args.channels.iter().find(|name| !known.keys().any(|known| known.as_str() == name.as_str())) {
         let all: Vec<&str> = known.keys().map(crate::ids::ChannelName::as_str).collect();
-        return Err(CliError::usage(format!("there is no channel {name:?}")).hint(format!("there are: {}", all.join(", "))));
+        return Err(
+            CliError::usage(format!("there is no channel {name:?}")).hint(format!("there are: {}", all.join(", ")))
+        );
     }
     let targets = Target::all(known, &secrets(&config, context)?, &context.environment).map_err(problem)?;
     let facts = test_alarm(context.clock.now(), &config.settings.instance);

@@ -81,9 +81,8 @@ pub fn setup(config: Config, context: &Context) -> Result<Setup, CliError> {
 /// One is not where the file says.
 pub fn secrets(config: &Config, context: &Context) -> Result<Secrets, CliError> {
     let secrets = config.settings.secrets.iter();
-    let resolved = secrets.map(|(name, source)| {
-        Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?))
-    });
+    let resolved = secrets
+        .map(|(name, source)| Ok((name.clone(), source.resolve_secret(name, &context.environment).map_err(problem)?)));
     resolved.collect()
 }
 

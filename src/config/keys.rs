@@ -86,9 +86,7 @@ pub fn tables() -> Vec<Table> {
 }
 
 /// Tables and keys that belong to the plan and are not in this version: they are refused by name, never ignored.
-const LATER: &[(&str, &str)] = &[
-    ("schedule", "cdp_connect_headers"),
-];
+const LATER: &[(&str, &str)] = &[("schedule", "cdp_connect_headers")];
 
 /// What people write who know another program, and what it is called here.
 const OTHER_NAMES: &[(&str, &str)] = &[

@@ -79,7 +79,12 @@ impl FromToml for RawUrl {
                 Some(Self::Here(text.to_string()))
             }
             _ => {
-                reading.wrong_type(span, Self::EXPECTED, value, Some("write \"https://…\" or { env = \"OPS_WEBHOOK\" }"));
+                reading.wrong_type(
+                    span,
+                    Self::EXPECTED,
+                    value,
+                    Some("write \"https://…\" or { env = \"OPS_WEBHOOK\" }"),
+                );
                 None
             }
         }
@@ -186,7 +191,12 @@ fn check_channel(
         }
     };
     let kind = if is_ping { ping(raw, reading) } else { webhook(raw, reading) };
-    Some(Channel { kind, url: source, allow_plain_http, timeout: duration(raw.request_timeout.as_ref(), 10, 1, 300, reading) })
+    Some(Channel {
+        kind,
+        url: source,
+        allow_plain_http,
+        timeout: duration(raw.request_timeout.as_ref(), 10, 1, 300, reading),
+    })
 }
 
 impl Channel {
@@ -233,9 +243,8 @@ impl Channel {
 /// What is wrong with it; it does not repeat the address.
 fn check_address(text: &str, allow_plain_http: bool) -> Result<url::Url, Problem> {
     let bad = |message: &str| Problem::error(Code::BadValue, message);
-    let url = url::Url::parse(text).map_err(|error| {
-        bad(&format!("not an address: {error}")).hint("write it whole: \"https://…\"")
-    })?;
+    let url = url::Url::parse(text)
+        .map_err(|error| bad(&format!("not an address: {error}")).hint("write it whole: \"https://…\""))?;
     match url.scheme() {
         "https" => {}
         "http" if allow_plain_http || api::is_loopback(&url) => {}
@@ -329,9 +338,8 @@ fn headers(at: &At<TextMap>, reading: &mut Reading<'_>) -> Vec<(String, String)>
         // Most often a token, whatever was meant.
         reading.hide(value_span);
         try_out(value, value_span, reading, |text| {
-            (!is_header_value(text)).then(|| {
-                Problem::error(Code::BadValue, "a header cannot hold line breaks or control characters")
-            })
+            (!is_header_value(text))
+                .then(|| Problem::error(Code::BadValue, "a header cannot hold line breaks or control characters"))
         });
         headers.push((name.clone(), value.clone()));
     }
@@ -343,12 +351,7 @@ fn is_header_value(text: &str) -> bool {
 }
 
 /// Renders a template with made-up alarms of both forms, and looks at what it makes.
-fn try_out(
-    text: &str,
-    span: &Range<usize>,
-    reading: &mut Reading<'_>,
-    look: impl Fn(&str) -> Option<Problem>,
-) {
+fn try_out(text: &str, span: &Range<usize>, reading: &mut Reading<'_>, look: impl Fn(&str) -> Option<Problem>) {
     for facts in alarm::samples() {
         let problem = match template::render_facts(text, &facts, &reading.secrets) {
             Ok(made) => look(&made),

@@ -43,7 +43,8 @@ pub(super) fn check(raw: &RawWebhook, place: &At<()>, reading: &mut Reading<'_>)
             let problem = Problem::error(Code::MissingKey, "[webhook] has no public_url");
             reading.add(
                 &place.key,
-                problem.hint("say how Skyvern reaches this machine: public_url = \"https://hooks.example.com/skycron\""),
+                problem
+                    .hint("say how Skyvern reaches this machine: public_url = \"https://hooks.example.com/skycron\""),
             );
         }
         return None;
@@ -59,8 +60,9 @@ pub(super) fn check(raw: &RawWebhook, place: &At<()>, reading: &mut Reading<'_>)
 
 fn parse(text: &str, allow_plain_http: bool) -> Result<Url, Problem> {
     let bad = |message: &str| Problem::error(Code::BadValue, message);
-    let url = Url::parse(text)
-        .map_err(|error| bad(&format!("not an address: {error}")).hint("write it whole: \"https://hooks.example.com\""))?;
+    let url = Url::parse(text).map_err(|error| {
+        bad(&format!("not an address: {error}")).hint("write it whole: \"https://hooks.example.com\"")
+    })?;
     match url.scheme() {
         "https" => {}
         "http" if allow_plain_http || api::is_loopback(&url) => {}

@@ -73,6 +73,8 @@ pub(super) struct Mirroring {
     /// What was changed at the server, as it was last told.
     told: BTreeSet<String>,
     failures: u32,
+    /// There is no daemon.
+    alone: bool,
 }
 
 /// Why a round broke off.
@@ -120,6 +122,7 @@ impl Mirroring {
             later: Mutex::default(),
             told: BTreeSet::new(),
             failures: 0,
+            alone: false,
         }
     }
 
@@ -191,12 +194,14 @@ impl Mirroring {
         for (id, ownership) in &unsettled.open {
             written |= self.settle(id, ownership, &observed).await?;
         }
+        // Without a daemon nobody fires here: the next one sees to it before it does.
+        let not_handed_over = if self.alone { BTreeSet::new() } else { unsettled.not_handed_over };
         let settling: BTreeSet<&ScheduleId> = unsettled.open.iter().map(|(id, _)| id).collect();
         for row in &observed.rows {
             // Enabled by somebody else, or by a request that nobody heard of: both would fire.
             let copy = observed.server.iter().find(|copy| copy.enabled && copy.id == row.server_schedule_id);
             if let Some(copy) = copy
-                && unsettled.not_handed_over.contains(&row.schedule)
+                && not_handed_over.contains(&row.schedule)
                 && !settling.contains(&row.schedule)
             {
                 tracing::warn!(schedule = %row.schedule, copy = %copy.id, "its copy is enabled at the server while this daemon fires it: it is disabled first");
@@ -207,7 +212,10 @@ impl Mirroring {
             // What was seen is old.
             return Ok(Round { again: true, ..Round::default() });
         }
-        let still: BTreeSet<ScheduleId> = self.unsettled().await?.open.into_iter().map(|(id, _)| id).collect();
+        // One whose copy is disabled still, although it was to be enabled, may be asked for again.
+        let still = self.unsettled().await?.open.into_iter();
+        let still = still.filter(|(_, ownership)| ownership.owner != Owner::HandingOver || ownership.copy.is_none());
+        let still: BTreeSet<ScheduleId> = still.map(|(id, _)| id).collect();
         let plan_settings = PlanSettings { instance: self.instance.clone(), prune: self.settings.prune };
         let mut plan = plan(&schedules, &observed, &plan_settings, self.clock.now());
         self.tell_drift(&plan);
@@ -233,6 +241,7 @@ impl Mirroring {
     /// # Errors
     /// What could not be read, and what to do. Nothing was changed that is not written down.
     pub(super) async fn alone(mut self, deletes: Deletes) -> Result<(Plan, Vec<StepResult>), ApiError> {
+        self.alone = true;
         for _ in 0..ROUNDS_AT_ONCE_MAX {
             match self.round(deletes.clone(), true).await {
                 Ok(Round { again: true, .. }) => {}
@@ -386,7 +395,7 @@ impl Mirroring {
             doubts.get(id).copied().unwrap_or_default().max(self.settle_grace)
         };
         let passed = self.since.elapsed();
-        if passed < doubt {
+        if passed < doubt && !self.alone {
             self.come_back(self.clock.now() + delta(doubt - passed));
             return Ok(());
         }

@@ -181,8 +181,8 @@ impl Reloader {
 
     fn set_refused(&mut self, refused: Option<String>) {
         self.refused.clone_from(&refused);
-        self.in_force.send_modify(|in_force| in_force.refused.clone_from(&refused));
-        self.standing.send_modify(|standing| standing.refused = refused);
+        self.standing.send_modify(|standing| standing.refused.clone_from(&refused));
+        self.in_force.send_modify(|in_force| in_force.refused = refused);
     }
 
     /// Reads the zone files afresh for the text that is in force: what somebody wrote into the file meanwhile is not taken
@@ -222,6 +222,7 @@ impl Reloader {
             in_force.text = Arc::clone(&self.text);
             in_force.schedules = schedules.as_slice().into();
             in_force.zones = config.zones;
+            in_force.refused.clone_from(&self.refused);
         });
         Event::Reload { schedules }
     }

@@ -157,7 +157,10 @@ fn address_key(state_dir: &Path) -> io::Result<[u8; mac::BYTES]> {
     let path = state_dir.join(KEY_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => mac::unhex(text.trim()).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no key: remove it, and another is made", path.display()))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} holds no key: remove it, and another is made", path.display()),
+            )
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = mac::random_key()?;

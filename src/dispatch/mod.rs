@@ -73,7 +73,16 @@ impl Dispatcher {
         secrets: Secrets,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let shared = Shared { client, clock, state_dir, patience, events, secrets, workflows: Workflows::default(), hints: OnceLock::new() };
+        let shared = Shared {
+            client,
+            clock,
+            state_dir,
+            patience,
+            events,
+            secrets,
+            workflows: Workflows::default(),
+            hints: OnceLock::new(),
+        };
         Self { shared: Arc::new(shared) }
     }
 

@@ -130,7 +130,9 @@ pub fn samples() -> Vec<Map<String, Value>> {
             "scheduled_for": "2026-11-02T14:00:00Z", "status": "failed", "reason": "run_failed: why", "run_id": "wr_1",
             "app_url": "https://app.example/wr_1", "count": 1, "text": text,
         })),
-        all(json!({ "id": "main@x:file_refused", "event": "file_refused", "at": at, "instance": "main", "reason": "why", "count": 1, "text": text })),
+        all(
+            json!({ "id": "main@x:file_refused", "event": "file_refused", "at": at, "instance": "main", "reason": "why", "count": 1, "text": text }),
+        ),
         all(json!({
             "id": "main:summary-1-2", "event": "summary", "at": at, "instance": "main", "count": 12,
             "events": { "failed": 10, "missed": 2 }, "text": text,

@@ -46,7 +46,9 @@ impl Engine {
                 let entry = match known.remove(&id) {
                     Some(known) => Entry {
                         pause: known.pause,
+                        given_again: known.ownership.owner == Owner::HandingOver,
                         ownership: known.ownership,
+                        settling_from_before: memory.open.iter().filter(|open| open.key.schedule == id).count(),
                         ..Entry::new(schedule, known.accounted_through)
                     },
                     None => Entry { unseen: true, ..Entry::new(schedule, now) },
@@ -151,6 +153,7 @@ impl Engine {
         if let Some(known) = known {
             entry.pause = known.pause.clone();
             entry.ownership = known.ownership.clone();
+            entry.given_again = known.ownership.owner == Owner::HandingOver;
             if same {
                 entry.accounted_through = known.accounted_through;
             } else {
@@ -349,6 +352,7 @@ impl Entry {
             ownership: Ownership::default(),
             taken_at: None,
             give_after: None,
+            given_again: false,
         }
     }
 }

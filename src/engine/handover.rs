@@ -95,6 +95,13 @@ impl Engine {
         match entry.ownership.owner {
             Owner::Local => {}
             Owner::Server => return Ok(HandoverAnswer::Go),
+            // Once more, since nothing was heard of the first time.
+            Owner::HandingOver if entry.ownership.copy.as_ref() == Some(&copy) => {
+                if let Some(entry) = self.entries.get_mut(id) {
+                    entry.given_again = true;
+                }
+                return Ok(HandoverAnswer::Go);
+            }
             Owner::HandingOver => {
                 return Ok(postponed(None, format!("what came of handing {id} over is not known yet")));
             }
@@ -147,7 +154,8 @@ impl Engine {
             return Err(why);
         }
         // What is accounted for is ours, whatever the server's clock says.
-        let since = modified_at.max(entry.accounted_through + TimeDelta::milliseconds(1));
+        let enabled_at = if entry.given_again { ownership.since } else { modified_at };
+        let since = enabled_at.max(entry.accounted_through + TimeDelta::milliseconds(1));
         let text = format!("{id}: the server fires it, from {} on", rfc3339(since));
         self.own(now, id, Ownership { owner: Owner::Server, since, ..ownership }, text, turn);
         Ok(HandoverAnswer::Go)
@@ -248,6 +256,14 @@ impl Engine {
         }
         let Some(entry) = self.entries.get_mut(id) else { return HandoverAnswer::Go };
         // Where nothing fires, what the server did not start cannot be fired either: the next daemon finishes this.
+        if !self.options.fires && entry.ownership.owner == Owner::TakingBack && entry.settling_from_before == 0 {
+            let due = entry.schedule.timetable.next_after(entry.accounted_through);
+            if due.is_none_or(|due| due > now + TimeDelta::seconds(CLOCK_SKEW_SECONDS_MAX)) {
+                let text = format!("{id}: the server does not fire it any more");
+                self.own(now, id, Ownership::local(now), text, turn);
+            }
+            return HandoverAnswer::Go;
+        }
         if entry.ownership.owner != Owner::TakingBack || !self.options.fires {
             return HandoverAnswer::Go;
         }
@@ -408,6 +424,7 @@ impl Engine {
     fn own(&mut self, now: DateTime<Utc>, id: &ScheduleId, ownership: Ownership, text: String, turn: &mut Turn) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.ownership = ownership.clone();
+        entry.given_again = false;
         if ownership.owner == Owner::Local {
             self.watch.late.remove(id);
         }

@@ -104,6 +104,8 @@ struct Entry {
     taken_at: Option<DateTime<Utc>>,
     /// It is not handed over before: the server's clock was found to be another one.
     give_after: Option<DateTime<Utc>>,
+    /// More than one request may have enabled the copy: when the first one did is not known.
+    given_again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -76,9 +76,11 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<()
                          ON CONFLICT (subject) DO UPDATE SET memory = excluded.memory",
                     values,
                 ),
-                None => {
-                    execute(transaction, "DELETE FROM alarm_memory WHERE subject = :subject AND :memory IS NULL", values)
-                }
+                None => execute(
+                    transaction,
+                    "DELETE FROM alarm_memory WHERE subject = :subject AND :memory IS NULL",
+                    values,
+                ),
             }
         }
         Change::AlarmTried { row, at, end, error } => execute(
@@ -178,12 +180,10 @@ pub(super) fn waiting(connection: &Connection, after: i64, rows_max: u32) -> Res
 pub(super) fn facts(connection: &Connection, rows: &[i64]) -> Result<BTreeMap<i64, Map<String, Value>>, HistoryError> {
     let mut found = BTreeMap::new();
     for row in rows {
-        let facts = collect(
-            connection,
-            "SELECT facts FROM alarm WHERE id = :row",
-            named_params! { ":row": row },
-            |row| parsed(row, "facts", |text| serde_json::from_str(text).ok()),
-        )?;
+        let facts =
+            collect(connection, "SELECT facts FROM alarm WHERE id = :row", named_params! { ":row": row }, |row| {
+                parsed(row, "facts", |text| serde_json::from_str(text).ok())
+            })?;
         found.extend(facts.into_iter().next().map(|facts| (*row, facts)));
     }
     Ok(found)

@@ -62,10 +62,8 @@ async fn deliver(world: SharedWorld, run_id: String, url: String) {
         let mac = Mac::new(world.key.expose().as_bytes());
         (mac.mark(body.as_bytes()), world.now().timestamp())
     };
-    let headers = [
-        ("x-skyvern-signature".to_owned(), signature),
-        ("x-skyvern-timestamp".to_owned(), timestamp.to_string()),
-    ];
+    let headers =
+        [("x-skyvern-signature".to_owned(), signature), ("x-skyvern-timestamp".to_owned(), timestamp.to_string())];
     let Ok(poster) = Poster::new(&address, REQUEST_TIME_MAX) else { return };
     for tries in 1..=TRIES_MAX {
         let body = body.clone().into_bytes();

@@ -28,7 +28,14 @@ impl SandboxWorkflow {
     /// A workflow that accepts every parameter.
     #[must_use]
     pub fn new(id: WorkflowId) -> Self {
-        Self { title: format!("Workflow {id}"), id, parameters: None, behaviour: None, deleted: false, webhook_callback_url: None }
+        Self {
+            title: format!("Workflow {id}"),
+            id,
+            parameters: None,
+            behaviour: None,
+            deleted: false,
+            webhook_callback_url: None,
+        }
     }
 }
 

@@ -225,7 +225,8 @@ impl Renderer {
     }
 
     fn text(&self, text: &str) -> Result<String, TemplateError> {
-        let rendered = self.environment.render_str(text, &self.context).map_err(|error| template_error(&error, self.names))?;
+        let rendered =
+            self.environment.render_str(text, &self.context).map_err(|error| template_error(&error, self.names))?;
         if rendered.len() > RENDERED_BYTES_MAX {
             return Err(TemplateError {
                 message: format!("it makes more than {RENDERED_BYTES_MAX} bytes"),

@@ -99,9 +99,7 @@ impl Poster {
             Err(Failure::Connect { text, .. }) => {
                 Posted::NotNow { text: format!("no connection: {text}"), retry_after: None }
             }
-            Err(Failure::Timeout { .. }) => {
-                Posted::NotNow { text: "no answer in time".to_owned(), retry_after: None }
-            }
+            Err(Failure::Timeout { .. }) => Posted::NotNow { text: "no answer in time".to_owned(), retry_after: None },
             Err(Failure::Broken { text }) => {
                 Posted::NotNow { text: format!("the connection broke: {text}"), retry_after: None }
             }

@@ -46,9 +46,8 @@ fn file(receiver: &Receiver, schedules: usize) -> String {
          [defaults]\nnotify = [\"ops\", \"hc\"]\noverlap = \"allow\"\n"
     );
     for number in 0..schedules {
-        file += &format!(
-            "[[schedule]]\nid = \"s{number}\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 0 1 1 *\"\n"
-        );
+        file +=
+            &format!("[[schedule]]\nid = \"s{number}\"\nworkflow_id = \"wpid_1\"\ncron_expression = \"0 0 1 1 *\"\n");
     }
     file
 }
@@ -94,9 +93,8 @@ fn check(place: &str) {
     let received = receiver.received();
     assert_eq!(names(&received), expected, "{place}: nothing under another name");
     for key in &keys {
-        let first = |path: &str| {
-            received.iter().position(|one| one.id.starts_with(&format!("{key}:")) && one.path == path)
-        };
+        let first =
+            |path: &str| received.iter().position(|one| one.id.starts_with(&format!("{key}:")) && one.path == path);
         assert!(first("/ping/s0/start") < first("/ping/s0/fail"), "{place}: {key}: {:?}", names(&received));
     }
 }

@@ -181,9 +181,7 @@ fn the_address_of_a_run_outlives_the_process() {
     let rig = rig(&between, PATIENT, "", SandboxOptions::default());
     let mut daemon = rig.daemon(None);
     let key = rig.trigger_when_up("a", &mut daemon).unwrap();
-    wait_for("a run", 20, || {
-        books::rows(&rig).iter().any(|row| row.key == key && row.run_id.is_some()).then_some(())
-    });
+    wait_for("a run", 20, || books::rows(&rig).iter().any(|row| row.key == key && row.run_id.is_some()).then_some(()));
     assert!(daemon.kill());
     wait_for("the webhook, lost", 20, || (!rig.sandbox.hooks().is_empty()).then_some(()));
     let mut daemon = rig.daemon(None);

@@ -72,7 +72,8 @@ fn one_run_each(rig: &Rig) {
         assert_eq!(by_server, of[0].attempts == 0, "{run:?} {:?}\n{}", of[0], rig.log_end());
         assert!(taken.insert(of[0].key.clone()), "{} was started twice\n{}", of[0].key, rig.log_end());
     }
-    let due: BTreeSet<DateTime<Utc>> = rows.iter().filter(|row| !row.key.contains('#')).map(|r| r.scheduled_for).collect();
+    let due: BTreeSet<DateTime<Utc>> =
+        rows.iter().filter(|row| !row.key.contains('#')).map(|r| r.scheduled_for).collect();
     let (first, last) = (due.first().unwrap(), due.last().unwrap());
     let quarters = (*last - *first).num_minutes() / 15 + 1;
     let counted: i64 = rows.iter().filter(|row| !row.key.contains('#')).map(|row| row.count).sum();
@@ -100,7 +101,10 @@ fn handed_over_and_taken_back_around_occurrences() {
     assert!(rows.iter().all(|row| row.status == "completed"), "{rows:#?}\n{}", rig.log());
     let notes = books::notes(&rig);
     for wanted in ["the server fires it, from", "it is taken back from the server", "this daemon fires it again"] {
-        assert!(notes.iter().any(|note| note.starts_with("handover: s: ") && note.contains(wanted)), "{wanted}: {notes:#?}");
+        assert!(
+            notes.iter().any(|note| note.starts_with("handover: s: ") && note.contains(wanted)),
+            "{wanted}: {notes:#?}"
+        );
     }
 }
 

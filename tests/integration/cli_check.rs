@@ -122,7 +122,10 @@ fn channels() {
         &["2:11 bad_value not an address: relative URL without a base"],
     );
     check_settings(&format!("{OPS}\non = [\"fialed\"]"), &["3:7 bad_value there is no alarm \"fialed\""]);
-    check_settings(&format!("{OPS}\nevents = [\"failed\"]"), &["3:1 unknown_key a channel of [notify] has no key `events`"]);
+    check_settings(
+        &format!("{OPS}\nevents = [\"failed\"]"),
+        &["3:1 unknown_key a channel of [notify] has no key `events`"],
+    );
     check_settings(&format!("{OPS}\nbody = '{{\"a\": {{{{ text | tojson }}}}}}'"), &[]);
     check_settings(
         &format!("{OPS}\nbody = '{{\"a\": \"{{{{ text }}}}\"}}'"),
@@ -141,9 +144,14 @@ fn channels() {
     );
     check_settings(
         "[notify.\"a b\"]\nping = { env = \"A\" }",
-        &["1:9 bad_value the name of the channel has the character ' '; letters, digits, '_', '.' and '-' are possible"],
+        &[
+            "1:9 bad_value the name of the channel has the character ' '; letters, digits, '_', '.' and '-' are possible",
+        ],
     );
-    check_settings("notify = \"https://ops.example\"", &["1:10 wrong_type `notify` takes a table, and this is a string"]);
+    check_settings(
+        "notify = \"https://ops.example\"",
+        &["1:10 wrong_type `notify` takes a table, and this is a string"],
+    );
     // Who is told.
     check_option("notify = [\"ops\"]", &["5:11 bad_value there is no channel \"ops\""]);
     check_option("notify = \"ops\"", &["5:10 wrong_type `notify` takes an array of strings, and this is a string"]);
@@ -153,7 +161,10 @@ fn channels() {
     check(&told("notify = [\"ops\", \"ops\"]"), &["7:18 conflict ops is named twice"]);
     check(
         &told("notify = [\"ops\"]\nlate_after = \"5s\"\nfailures_in_a_row = 1"),
-        &["8:14 bad_value `late_after` is shorter than 10s", "9:21 bad_value `failures_in_a_row` is outside of 2 to 1000"],
+        &[
+            "8:14 bad_value `late_after` is shorter than 10s",
+            "9:21 bad_value `failures_in_a_row` is outside of 2 to 1000",
+        ],
     );
 }
 
@@ -163,7 +174,10 @@ fn webhooks() {
     check_settings("[webhook]\nlisten = \"127.0.0.1:0\"", &["1:2 missing_key [webhook] has no public_url"]);
     check_settings(
         "[webhook]\npublic_url = \"http://hooks.example.com\"\nlisten = \"localhost\"",
-        &["2:14 bad_value plain http would show what runs put out", "3:10 bad_value `listen` is not an address: \"localhost\""],
+        &[
+            "2:14 bad_value plain http would show what runs put out",
+            "3:10 bad_value `listen` is not an address: \"localhost\"",
+        ],
     );
     check_settings(
         "[webhook]\npublic_url = \"http://hooks.example.com:8766\"\nlisten = \"0.0.0.0:8766\"\nallow_plain_http = true",
@@ -196,7 +210,10 @@ fn unknown_keys() {
 
 #[test]
 fn what_is_not_there_yet_is_refused() {
-    check_option("cdp_connect_headers = {}", &["5:1 not_available `cdp_connect_headers` is not available in this version"]);
+    check_option(
+        "cdp_connect_headers = {}",
+        &["5:1 not_available `cdp_connect_headers` is not available in this version"],
+    );
 }
 
 #[test]

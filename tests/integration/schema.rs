@@ -82,7 +82,8 @@ fn file_with(table: &Table, key: &str, value: &str) -> String {
         }
         // One channel; where it is has two keys.
         "notify" => {
-            let mut channel: Toml = if key == "ping" { "" } else { "webhook = \"https://a.example/\"" }.parse().unwrap();
+            let mut channel: Toml =
+                if key == "ping" { "" } else { "webhook = \"https://a.example/\"" }.parse().unwrap();
             channel.extend(set);
             tree.extend(inside("notify", &inside("ops", &channel)));
         }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
 mod first_hour;
+mod hooks;
 mod kills;
 mod mirror;
 mod owner;

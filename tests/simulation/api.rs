@@ -173,7 +173,6 @@ impl Api {
     }
 
     /// The runs of a workflow that the server's schedules made, from an instant of its clock on.
-    #[expect(clippy::type_complexity, reason = "the parts of a row of the list, for one caller")]
     pub(crate) fn scheduled(
         &self,
         at: Millis,

@@ -38,8 +38,7 @@ pub(super) fn channels(config: &Config, environment: &Environment) -> Vec<Findin
 pub(super) fn queue(dir: &Path, config: Option<&Config>, now: DateTime<Utc>) -> Vec<Finding> {
     let Some(config) = config.filter(|config| !config.settings.notify.is_empty()) else { return Vec::new() };
     // That it cannot be read is told by others.
-    let Ok(rows) =
-        Reader::open(dir).and_then(|reader| reader.alarm_channels(now - TimeDelta::hours(DROPPED_HOURS)))
+    let Ok(rows) = Reader::open(dir).and_then(|reader| reader.alarm_channels(now - TimeDelta::hours(DROPPED_HOURS)))
     else {
         return Vec::new();
     };

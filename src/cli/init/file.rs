@@ -164,7 +164,8 @@ mod tests {
             title: title.to_owned(),
             version: Some(1),
             parameters: parameters.iter().map(parameter).collect(),
-            deleted: false, has_webhook: false,
+            deleted: false,
+            has_webhook: false,
         }
     }
 

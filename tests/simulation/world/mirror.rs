@@ -249,6 +249,9 @@ impl World {
                 if copy.enabled {
                     return self.mirror_asks(number, id, HandoverStep::Given { modified_at: copy.modified_at });
                 }
+                if wanted && self.dice.chance(300) {
+                    return self.mirror_asks(number, id, HandoverStep::Give { copy: copy.name });
+                }
                 if now < ownership.since + TimeDelta::milliseconds(GRACE_MS) {
                     let at = self.t + GRACE_MS;
                     if let Some(process) = self.process(number) {
