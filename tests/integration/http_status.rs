@@ -222,6 +222,11 @@ fn a_run_is_seen_from_every_side() {
     let schedules = site.get("/api/schedules").json();
     assert_eq!((&schedules["total"], &schedules["next"]), (&Value::from(1), &Value::Null));
     assert_eq!(site.get("/api/schedules/a").json(), schedules["schedules"][0]);
+    let words = schedules["schedules"][0]["words"].as_str().unwrap();
+    assert!(words.starts_with("At 09:00 on "), "{words}");
+    for path in ["/", "/schedule/a"] {
+        assert!(site.get(path).body.contains(words), "{path} says {words}");
+    }
     for path in ["/", "/schedule/a", "/metrics", "/api/status", "/readyz", &format!("/api/occurrence/{href}")] {
         assert!(!site.get(path).body.contains(KEY), "{path} shows the key");
     }

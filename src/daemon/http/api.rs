@@ -102,6 +102,7 @@ fn schedule_line(schedule: &Schedule, state: Option<&ScheduleState>) -> Value {
         "workflow_id": schedule.workflow_id.as_str(),
         "cadence": cadence(schedule),
         "timezone": schedule.timetable.zone().name(),
+        "words": schedule.timetable.in_words(),
         "enabled": schedule.enabled,
         "next": state.and_then(|state| state.next).map(rfc3339),
         "pause": pause,

@@ -94,6 +94,8 @@ struct Line {
     name: Option<String>,
     cadence: String,
     zone: String,
+    /// When it is due, in words, with its zone; there are not for all.
+    words: Option<String>,
     next: Option<Moment>,
     state: Option<&'static str>,
     strip: Strip,
@@ -214,6 +216,7 @@ fn past(
             name: schedule.name.as_deref().map(short),
             cadence: short(&cadence(schedule)),
             zone: schedule.timetable.zone().name().to_owned(),
+            words: schedule.timetable.in_words(),
             next: state.and_then(|state| state.next).map(|at| Moment::new(at, now)),
             state: word(schedule, state),
             strip: strip(&schedule.id, &cells, &pieces),

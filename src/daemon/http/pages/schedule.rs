@@ -103,6 +103,8 @@ struct Facts {
     workflow: String,
     cadence: String,
     zone: String,
+    /// When it is due, in words; there are not for all.
+    words: Option<String>,
     state: Option<&'static str>,
     pause: Option<String>,
     next: Vec<(Moment, Option<String>)>,
@@ -126,6 +128,7 @@ fn facts(schedule: &Schedule, state: Option<&ScheduleState>, now: DateTime<Utc>)
         workflow: schedule.workflow_id.to_string(),
         cadence: short(&cadence(schedule)),
         zone: schedule.timetable.zone().name().to_owned(),
+        words: schedule.timetable.in_words(),
         state: word(schedule, state),
         pause,
         next: next.map(|at| (Moment::new(at, now), local(schedule, at))).collect(),
