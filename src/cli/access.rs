@@ -23,7 +23,7 @@ const WAITS_MAX: usize = 3;
 /// Which server, where there is no file yet that says it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AccessArgs {
-    /// The server's address [else the file's, https://api.skyvern.com]
+    /// The server's address [else the file's, else Skyvern Cloud's]
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
     /// A file with the API key [else where the file says, $SKYVERN_API_KEY]

@@ -154,6 +154,7 @@ enum Timer {
 ///     launches_in_flight_max: 64,
 ///     launches_per_second_max: None,
 ///     fires: true,
+///     mirrors: false,
 /// });
 /// let boot = Event::Boot { schedules: config.schedules, memory: Memory::default(), former: BTreeMap::new(), ahead: vec![] };
 /// engine.handle(at("2026-11-02T13:00:00Z"), boot, &mut Turn::default());
