@@ -232,7 +232,7 @@ fn days() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn words_mean_their_expression(
@@ -248,6 +248,12 @@ proptest! {
     fn no_phrase_is_too_much(text in "(every|at|on|the|of|in|and|,|last|[0-9]{1,3}|[0-9]{1,2}:[0-9]{2}|1st|monday|weekdays|june|to|hours|minutes| ){0,12}") {
         let _ = parse(&text);
     }
+}
+
+/// What the property found once.
+#[test]
+fn the_last_day_among_others_keeps_its_words() {
+    same_by_its_words(&CronExpression::parse("* * 29-30,L * *").unwrap());
 }
 
 #[test]
