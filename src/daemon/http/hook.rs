@@ -4,7 +4,7 @@
 //! A thread of its own, as the status has: nothing that comes in from outside delays a start. What a hint leads to is
 //! `dispatch`'s work.
 
-use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,9 +14,11 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use http_body_util::BodyExt;
-use tokio::sync::oneshot;
 
-use super::server::{Hosts, Limits, Server};
+use super::{
+    listener::{Listener, Listening},
+    server::{Hosts, Limits},
+};
 use crate::{clock::Clock, dispatch::Hints};
 
 /// A body holds the run's whole output, twice.
@@ -28,14 +30,11 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// How far the time in a webhook may be from ours. It is not signed and so proves nothing, and servers get it wrong by their
 /// zone's offset from UTC, which is 14 hours at most; the rest is for clocks. A webhook of another day is a replay.
 const TIMESTAMP_HOURS_MAX: i64 = 15;
-/// Between two tries to listen, where the address is taken.
-const LISTEN_AGAIN: Duration = Duration::from_secs(30);
 
 /// The running listener. It ends when this is dropped.
 #[derive(Debug)]
 pub(in crate::daemon) struct Hooks {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    _listener: Listener,
 }
 
 struct Door {
@@ -44,51 +43,23 @@ struct Door {
 }
 
 impl Hooks {
-    /// Starts the thread. Where the address is taken, it is tried again now and then: without webhooks, runs are looked at as
-    /// they are without this.
+    /// Starts the thread. Until it can listen, runs are looked at as they are without webhooks.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(in crate::daemon) fn start(listen: SocketAddr, hints: Arc<Hints>, clock: Arc<dyn Clock>) -> io::Result<Self> {
+    pub(in crate::daemon) fn start(address: SocketAddr, hints: Arc<Hints>, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, mut stopped) = oneshot::channel();
-        let router = Router::new().fallback(take).with_state(Arc::new(Door { hints, clock }));
-        let limits = Limits { body_bytes_max: BODY_BYTES_MAX, request_time_max: REQUEST_TIME_MAX, ..Limits::default() };
-        let serving = async move {
-            let mut told = false;
-            let server = loop {
-                // Every answer is safe in anybody's hands.
-                match Server::bind(listen, limits, Hosts::Any) {
-                    Ok(server) => break server,
-                    Err(error) if !told => {
-                        let hint = "another program has the address, or it is not this machine's; it is tried again";
-                        tracing::error!(%listen, %error, hint, "webhooks cannot come in");
-                        told = true;
-                    }
-                    Err(_) => {}
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(LISTEN_AGAIN) => {}
-                    _ = &mut stopped => return,
-                }
-            };
-            let address = server.address().map_or_else(|_| listen.to_string(), |address| address.to_string());
-            tracing::info!(address, "webhooks: listening");
-            server.serve(router, async move { drop(stopped.await) }).await;
+        let listening = Listening {
+            name: "webhooks",
+            trouble: "webhooks cannot come in",
+            address,
+            limits: Limits { body_bytes_max: BODY_BYTES_MAX, request_time_max: REQUEST_TIME_MAX, ..Limits::default() },
+            // Every answer is safe in anybody's hands.
+            hosts: Hosts::Any,
         };
-        let thread = thread::Builder::new().name("webhooks".to_owned()).spawn(move || runtime.block_on(serving))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Hooks {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let door = Arc::new(Door { hints, clock });
+        let listener = Listener::start(listening, runtime, || Router::new().fallback(take).with_state(door))?;
+        Ok(Self { _listener: listener })
     }
 }
 

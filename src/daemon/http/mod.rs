@@ -6,6 +6,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `server` | listening, with limits; knows nothing of what is answered |
+//! | `listener` | a server on a thread of its own |
 //! | `hook` | webhooks from Skyvern, on an address and a thread of their own |
 //! | `status` | whom the status asks |
 //! | `health` | whether the daemon can fire, and why not |
@@ -22,6 +23,7 @@ mod cache;
 mod exposition;
 mod health;
 mod hook;
+mod listener;
 mod pages;
 pub mod server;
 mod status;
@@ -29,7 +31,7 @@ mod strip;
 mod trouble;
 mod views;
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc};
 
 use axum::{
     Router,
@@ -40,21 +42,19 @@ use axum::{
     routing::get,
 };
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 pub(super) use hook::Hooks;
 pub(super) use status::Sources;
 
 use crate::{config::HttpSettings, engine::OverviewOf};
 use cache::Cache;
-use server::{Hosts, Limits, Server};
+use listener::{Listener, Listening};
+use server::{Hosts, Limits};
 use status::Status;
 use trouble::Trouble;
 
 /// Questions of the history that are answered at one time; further ones wait.
 const READERS_MAX: usize = 2;
-/// Between two tries to listen, where the address is taken.
-const LISTEN_AGAIN: Duration = Duration::from_secs(30);
 const STYLE: &str = include_str!("templates/style.css");
 const ICON: &str = include_str!("templates/favicon.svg");
 
@@ -73,67 +73,33 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// The running HTTP side. It ends when this is dropped; nothing waits for it but the answers under way.
+/// The running HTTP side. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Http {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    _listener: Listener,
 }
 
 impl Http {
-    /// Starts the thread, if the file says where to listen. Where the address is taken, it is tried again now and then: that
-    /// nobody can look is no reason not to fire.
+    /// Starts the thread, if the file says where to listen.
     ///
     /// # Errors
     /// The system gives no thread.
     pub(super) fn start(settings: &HttpSettings, sources: Sources) -> io::Result<Option<Self>> {
-        let Some(listen) = settings.listen else { return Ok(None) };
-        let hosts = Hosts::Named(settings.hosts.clone().into());
+        let Some(address) = settings.listen else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(READERS_MAX)
             .thread_name("http-reader")
             .build()?;
-        let (stop, mut stopped) = oneshot::channel();
-        let serving = async move {
-            let router = router(Arc::new(Status::new(sources)));
-            let mut told = false;
-            let server = loop {
-                match Server::bind(listen, Limits::default(), hosts.clone()) {
-                    Ok(server) => break server,
-                    Err(error) if !told => {
-                        let hint = "another program has the address, or it is not this machine's; it is tried again";
-                        tracing::error!(%listen, %error, hint, "http: nobody can look");
-                        told = true;
-                    }
-                    Err(_) => {}
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(LISTEN_AGAIN) => {}
-                    _ = &mut stopped => return,
-                }
-            };
-            let address = server.address().map_or_else(|_| listen.to_string(), |address| address.to_string());
-            tracing::info!(address, "http: listening");
-            server.serve(router, async move { drop(stopped.await) }).await;
+        let listening = Listening {
+            name: "http",
+            trouble: "http: nobody can look",
+            address,
+            limits: Limits::default(),
+            hosts: Hosts::Named(settings.hosts.clone().into()),
         };
-        let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
-            runtime.block_on(serving);
-            // A reader that is in the middle of a long question is not waited for: it only reads.
-            runtime.shutdown_background();
-        })?;
-        Ok(Some(Self { stop: Some(stop), thread: Some(thread) }))
-    }
-}
-
-impl Drop for Http {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let listener = Listener::start(listening, runtime, || router(Arc::new(Status::new(sources))))?;
+        Ok(Some(Self { _listener: listener }))
     }
 }
 
